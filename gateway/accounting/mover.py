@@ -1,0 +1,130 @@
+"""Moves receipts from the journal to the store, behind the calls: by one thread, nothing lost, nothing twice.
+
+A segment is deleted only once its receipts are committed; the store ignores a receipt that it has. So a process may die
+between any two steps and the next one does the rest. What the store refuses for now stays in the journal.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import structlog
+
+from gateway.accounting.journal import Journal, lines_of
+from gateway.accounting.receipts import CLOSED, OPENED, interrupted, row_of
+from gateway.state.protocols import ReceiptRow, ReceiptStore, StoreUnavailable
+
+_BATCH: Final = 1000  # rows a transaction: long enough to be cheap, short enough for other writers of the database
+_LONGEST_WAIT_S: Final = 30.0
+_log: Final = structlog.get_logger(__name__)
+
+
+class Mover:
+    """Empties the journal into the store every `every_s` seconds; with a doubling wait while the store is away.
+
+    `trouble` says why nothing moves at present, or is None. `rejected` counts lines that could not be read; they are
+    kept in the journal's directory, in the file `rejected`.
+    """
+
+    def __init__(self, journal: Journal, store: ReceiptStore, *, every_s: float = 1.0) -> None:
+        self.trouble: str | None = None
+        self.rejected = 0
+        self._journal = journal
+        self._store = store
+        self._every_s = every_s
+        self._recovered = False
+        self._one_at_a_time = threading.Lock()
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="headgate-journal-mover", daemon=True)
+
+    def start(self) -> None:
+        """Begins to move; first what a previous run left."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ends the thread after what it is at; what is left in the journal is for the next run."""
+        self._stopped.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def move(self) -> None:
+        """Moves all that was written before this call; raises StoreUnavailable or OSError, and can then be repeated."""
+        with self._one_at_a_time:
+            if not self._recovered:
+                self._recover()
+                self._recovered = True
+            self._journal.seal()
+            for segment in self._journal.sealed():
+                self._add(row for _, row in self._rows(segment, openings=False))
+                self._journal.remove(segment)
+
+    def _recover(self) -> None:
+        """Moves a previous run's segments, and books the calls that it left open as their openings foresaw."""
+        unanswered: dict[str, ReceiptRow] = {}
+        segments = [segment for segment in self._journal.inherited if segment.exists()]
+        for segment in segments:
+            self._add(self._answered(segment, unanswered))
+        self._add(unanswered.values())
+        for segment in segments:
+            self._journal.remove(segment)
+        if segments:
+            _log.info("journal_recovered", segments=len(segments), interrupted=len(unanswered))
+
+    def _answered(self, segment: Path, unanswered: dict[str, ReceiptRow]) -> Iterator[ReceiptRow]:
+        for tag, row in self._rows(segment, openings=True):
+            if tag == OPENED:
+                unanswered[row.id] = row
+            else:
+                unanswered.pop(row.id, None)
+                yield row
+
+    def _rows(self, segment: Path, *, openings: bool) -> Iterator[tuple[int, ReceiptRow]]:
+        for line in lines_of(segment):
+            tag = line[0] if line else 0
+            if tag == OPENED and not openings:
+                continue
+            if tag not in (OPENED, CLOSED):
+                self._reject(line, "neither an opening nor a receipt")
+                continue
+            try:
+                row = row_of(line[1:] if tag == CLOSED else interrupted(line[1:]))
+            except msgspec.DecodeError as error:
+                self._reject(line, str(error))
+            else:
+                yield tag, row
+
+    def _add(self, rows: Iterable[ReceiptRow]) -> None:
+        batch: list[ReceiptRow] = []
+        for row in rows:
+            batch.append(row)
+            if len(batch) == _BATCH:
+                self._store.add_receipts(batch)
+                batch = []
+        if batch:
+            self._store.add_receipts(batch)
+
+    def _reject(self, line: bytes, why: str) -> None:
+        self.rejected += 1
+        with (self._journal.directory / "rejected").open("ab") as file:
+            file.write(line + b"\n")
+        _log.error("receipt_rejected", why=why)
+
+    def _run(self) -> None:
+        wait_s = 0.0
+        while not self._stopped.wait(wait_s):
+            try:
+                self.move()
+            except (StoreUnavailable, OSError) as error:
+                if self.trouble is None:
+                    _log.warning("receipts_wait", error=str(error))
+                self.trouble = str(error)
+                wait_s = min(max(2 * wait_s, self._every_s), _LONGEST_WAIT_S)
+            else:
+                if self.trouble is not None:
+                    _log.info("receipts_move_again")
+                self.trouble = None
+                wait_s = self._every_s

@@ -1,0 +1,219 @@
+"""The receipt: one immutable row per call, with its attempts, and the opening line that precedes it.
+
+Times are seconds since the epoch, durations integer microseconds, money integer nano-dollars. Absent values are left
+out of the encoding, which keeps a usual line near 1 KB.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final
+
+import msgspec
+
+from gateway.core.money import BUCKETS, Usage
+from gateway.core.types import Tags
+from gateway.state.protocols import ReceiptRow
+
+# What a line is believed up to: a provider that reports more tokens or costs more talks nonsense, and a sum over such
+# lines would overflow the database's 64 bits. Such a line is kept apart, never added up.
+Tokens = Annotated[int, msgspec.Meta(ge=0, le=10**12)]
+Nano = Annotated[int, msgspec.Meta(ge=0, le=10**15)]
+
+NOTHING: Final = msgspec.Raw(b"null")
+INTERRUPTED: Final = "interrupted"
+
+
+class AttemptLine(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """One attempt of a call. `reason` of None is the answer; `started_us` counts from the call's beginning.
+
+    `tokens`, `cost` and `cost_nano` are those of a failed attempt that cost money; the answer's stand in the receipt.
+    """
+
+    endpoint: str
+    deployment: str
+    provider: str
+    started_us: int = 0
+    reason: str | None = None
+    status: int | None = None
+    ttft_us: int | None = None
+    e2e_us: int | None = None
+    reused: bool = False  # the connection
+    tokens: dict[str, Tokens] = {}
+    cost: dict[str, Nano] = {}
+    cost_nano: Nano = 0
+
+
+class Summary(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """What costs are summed and filtered by: the columns of a receipt.
+
+    `model` is what the caller named. `sensitivity` is a level's name. `cost_nano` is the sum of the receipt's lines and
+    of its failed attempts', None where the price is unknown. `saved_nano` is what the cache or the choice spared.
+    `status` is what the caller was answered (499: it left, or this process died).
+    """
+
+    id: str
+    time: float
+    key: str
+    status: int
+    team: str | None = None
+    user: str | None = None
+    tags: Tags = ()
+    route: str | None = None
+    deployment: str | None = None
+    provider: str | None = None
+    model: str | None = None
+    sensitivity: str | None = None
+    tokens: dict[str, Tokens] = {}
+    cost_nano: Nano | None = None
+    saved_nano: Nano | None = None
+    price_version: str | None = None
+    estimated: bool = False
+    cache: str = "-"  # hit | miss | -
+
+
+class Receipt(Summary, frozen=True, gc=False, omit_defaults=True):
+    """All that a call was: who, what, where and why there, how long, and what it cost.
+
+    `reason` is why it failed. `upstream_model` is the deployment's model. `cost` is nano-dollars by bucket.
+    `dearest_nano` is what the dearest permitted deployment would have cost. `raw_usage` is the provider's usage object
+    as it came; `decision` is any value that JSON can hold.
+    """
+
+    reason: str | None = None
+    upstream_model: str | None = None
+    dialect: str | None = None
+    endpoint: str | None = None
+    stream: bool = False
+    finish: str | None = None
+    cost: dict[str, Nano] = {}
+    dearest_nano: Nano | None = None
+    usage_suspect: bool = False
+    ttft_us: int | None = None
+    tpot_us: int | None = None
+    e2e_us: int | None = None
+    queue_us: int | None = None
+    overhead_us: int | None = None
+    config_revision: int = 0
+    raw_usage: msgspec.Raw = NOTHING
+    attempts: tuple[AttemptLine, ...] = ()
+    decision: Any = None
+
+
+class Opening(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """What is known as a call's first attempt begins: the receipt it gets if this process dies before its end.
+
+    The names are the receipt's; `tokens` and `cost` are the estimated input alone.
+    """
+
+    id: str
+    time: float
+    key: str
+    team: str | None = None
+    user: str | None = None
+    tags: Tags = ()
+    route: str | None = None
+    deployment: str | None = None
+    provider: str | None = None
+    model: str | None = None
+    upstream_model: str | None = None
+    sensitivity: str | None = None
+    dialect: str | None = None
+    endpoint: str | None = None
+    stream: bool = False
+    tokens: dict[str, Tokens] = {}
+    cost: dict[str, Nano] = {}
+    cost_nano: Nano | None = None
+    price_version: str | None = None
+    config_revision: int = 0
+
+
+def tokens_of(usage: Usage) -> dict[str, int]:
+    """Returns a usage as a receipt holds it: tokens by bucket, without the empty ones."""
+    tokens = {}
+    if usage.fresh_input:
+        tokens["fresh_input"] = usage.fresh_input
+    if usage.output_text:
+        tokens["output_text"] = usage.output_text
+    for bucket in _RARE_BUCKETS:
+        count: int = getattr(usage, bucket)
+        if count:
+            tokens[bucket] = count
+    return tokens
+
+
+_RARE_BUCKETS: Final = tuple(bucket for bucket in BUCKETS if bucket not in ("fresh_input", "output_text"))
+
+
+# -- lines of the journal -----------------------------------------------------------------------------------------
+
+OPENED: Final = 0x6F  # "o"
+CLOSED: Final = 0x72  # "r"
+
+_encoder: Final = msgspec.json.Encoder()
+_receipts: Final = msgspec.json.Decoder(Receipt)
+_summaries: Final = msgspec.json.Decoder(Summary)
+_openings: Final = msgspec.json.Decoder(Opening)
+
+
+class Line:
+    """Writes journal lines into one buffer: a tag, the JSON, a newline; the buffer holds until the next line."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray(8192)
+
+    def write(self, tag: int, value: Opening | Receipt) -> bytearray:
+        """Returns the line of a value. A provider's own JSON may hold newlines, which would end the line early."""
+        buffer = self._buffer
+        _encoder.encode_into(value, buffer, 1)
+        buffer[0] = tag
+        if b"\n" in buffer:
+            buffer = self._buffer = buffer.replace(b"\n", b" ")
+        buffer += b"\n"
+        return buffer
+
+
+def read_receipt(body: bytes) -> Receipt:
+    """Reads a receipt's JSON; raises msgspec.DecodeError."""
+    return _receipts.decode(body)
+
+
+def interrupted(body: bytes) -> bytes:
+    """Turns an opening's JSON into that of the estimated receipt of a call that died with its process."""
+    known = msgspec.structs.asdict(_openings.decode(body))
+    return _encoder.encode(Receipt(**known, status=499, reason=INTERRUPTED, estimated=True))
+
+
+def row_of(body: bytes) -> ReceiptRow:
+    """Lays a receipt's JSON out in the store's columns; raises msgspec.DecodeError."""
+    summary = _summaries.decode(body)
+    count = summary.tokens.get
+    return ReceiptRow(
+        summary.id,
+        summary.time,
+        summary.key,
+        summary.team,
+        summary.user,
+        msgspec.json.encode(dict(summary.tags)).decode() if summary.tags else None,
+        summary.route,
+        summary.deployment,
+        summary.provider,
+        summary.model,
+        summary.sensitivity,
+        summary.status,
+        summary.cache == "hit",
+        summary.estimated,
+        summary.cost_nano is None,
+        count("fresh_input", 0),
+        count("cached_input", 0),
+        count("cache_write_5m", 0),
+        count("cache_write_1h", 0),
+        count("audio_input", 0),
+        count("image_input", 0),
+        count("output_text", 0),
+        count("reasoning", 0),
+        count("audio_output", 0),
+        summary.cost_nano or 0,
+        summary.saved_nano or 0,
+        summary.price_version,
+        body.decode(errors="replace"),  # a provider's usage object may hold bytes that are no text
+    )

@@ -1,0 +1,239 @@
+"""What a call's receipt will say, gathered while the call goes on; private to that call's task."""
+
+from __future__ import annotations
+
+import time
+
+import msgspec
+
+from gateway.accounting.receipts import NOTHING, AttemptLine, Opening, Receipt, tokens_of
+from gateway.core.money import Cost, Usage, charge
+from gateway.core.types import Attempt, Call, Deployment, Plan, Principal, Sensitivity
+from gateway.routing import Decision
+from gateway.telemetry import TraceContext
+
+
+class Trace:
+    """One call's bookkeeping. `*_at` are monotonic seconds; the receipt's own time is the wall clock's."""
+
+    __slots__ = (
+        "answered_by",
+        "arrived_at",
+        "attempting",
+        "attempts",
+        "booked",
+        "cache",
+        "call",
+        "context",
+        "cost",
+        "dearest",
+        "finish",
+        "first_at",
+        "last_at",
+        "level",
+        "level_name",
+        "opened",
+        "parsed_at",
+        "plan",
+        "planned_at",
+        "principal",
+        "queued_s",
+        "reason",
+        "revision",
+        "saved_nano",
+        "sensitivity",
+        "sent_at",
+        "spent_nano",
+        "status",
+        "time",
+        "usage",
+        "warnings",
+    )
+
+    def __init__(
+        self, call: Call, principal: Principal, arrived_at: float, revision: int, context: TraceContext | None = None
+    ) -> None:
+        self.time = time.time()
+        self.context = context  # the distributed trace that the call is in
+        self.call = call
+        self.principal = principal
+        self.arrived_at = arrived_at
+        self.parsed_at = self.planned_at = self.sent_at = arrived_at
+        self.first_at = self.last_at = 0.0
+        self.queued_s = 0.0
+        self.revision = revision
+        self.plan: Plan | None = None
+        self.sensitivity: Sensitivity | None = None
+        self.level_name: str | None = None
+        self.answered_by: Deployment | None = None
+        self.attempting: Attempt | None = None
+        self.booked = False
+        self.opened = False  # its opening line is in the journal
+        self.attempts: list[AttemptLine] = []
+        self.usage: Usage | None = None
+        self.cost: Cost | None = None
+        self.spent_nano = 0  # by failed attempts
+        self.dearest: int | None = None
+        self.saved_nano: int | None = None
+        self.cache = "-"
+        self.status = 0
+        self.reason: str | None = None
+        self.finish: str | None = None
+        self.warnings: tuple[str, ...] = ()
+
+    def begin(self, attempt: Attempt) -> float:
+        """Notes that an attempt begins; returns when."""
+        self.attempting = attempt
+        self.first_at = self.last_at = 0.0
+        self.sent_at = now = time.monotonic()
+        return now
+
+    def meter(self, deployment: Deployment, usage: Usage) -> None:
+        """Notes what the answer used, and prices it."""
+        self.usage = usage
+        if deployment.price is not None:
+            self.cost = charge(usage, deployment.price)
+
+    def failed(self, attempt: Attempt, now: float, reason: str, status: int | None) -> None:
+        """Notes a failed attempt; what it used has a line of its own."""
+        self.attempting = None
+        began_at = self.sent_at
+        usage, cost = self.usage, self.cost
+        self.usage = self.cost = None
+        if cost is not None:
+            self.spent_nano += cost.nano_usd
+        self.attempts.append(
+            AttemptLine(
+                endpoint=attempt.endpoint.id,
+                deployment=attempt.deployment.name,
+                provider=attempt.deployment.provider,
+                started_us=_us(began_at - self.arrived_at),
+                reason=reason,
+                status=status,
+                ttft_us=_us(self.first_at - began_at) if self.first_at and self.call.stream else None,
+                e2e_us=_us(now - began_at),
+                tokens=tokens_of(usage) if usage is not None else {},
+                cost=cost.lines if cost is not None else {},
+                cost_nano=cost.nano_usd if cost is not None else 0,
+            )
+        )
+
+    def answered(self, attempt: Attempt, now: float, status: int) -> None:
+        """Notes the attempt that answered."""
+        began_at = self.sent_at
+        self.attempts.append(
+            AttemptLine(
+                endpoint=attempt.endpoint.id,
+                deployment=attempt.deployment.name,
+                provider=attempt.deployment.provider,
+                started_us=_us(began_at - self.arrived_at),
+                status=status,
+                ttft_us=_us(self.first_at - began_at) if self.first_at and self.call.stream else None,
+                e2e_us=_us(now - began_at),
+            )
+        )
+
+    @property
+    def tpot_s(self) -> float | None:
+        """Seconds per output token after the first, where there were at least two and they came over time."""
+        if self.usage is None or not self.call.stream or self.usage.output_tokens < 2 or not self.first_at:
+            return None
+        return (self.last_at - self.first_at) / (self.usage.output_tokens - 1)
+
+    def opening(self, attempt: Attempt, input_tokens: int) -> Opening:
+        """Returns the line that stands for this call until its receipt does."""
+        deployment, call, principal, plan = attempt.deployment, self.call, self.principal, self.plan
+        estimate = Usage(fresh_input=input_tokens, estimated=True)
+        cost = charge(estimate, deployment.price) if deployment.price is not None else None
+        return Opening(
+            id=call.id,
+            time=self.time,
+            key=principal.key,
+            team=principal.team,
+            user=call.user or principal.user,
+            tags=principal.tags,
+            route=plan.route if plan is not None else None,
+            deployment=deployment.name,
+            provider=deployment.provider,
+            model=call.model,
+            upstream_model=deployment.model,
+            sensitivity=self.level_name,
+            dialect=call.dialect,
+            endpoint=call.endpoint,
+            stream=call.stream,
+            tokens=tokens_of(estimate),
+            cost=cost.lines if cost is not None else {},
+            cost_nano=cost.nano_usd if cost is not None else None,
+            price_version=cost.price_version if cost is not None else None,
+            config_revision=self.revision,
+        )
+
+    def receipt(self, now: float) -> Receipt:
+        """Returns the receipt as of `now` (monotonic)."""
+        call, principal, plan, usage, cost = self.call, self.principal, self.plan, self.usage, self.cost
+        deployment = self.answered_by
+        tpot = self.tpot_s
+        waited = self.last_at - self.sent_at if self.last_at else 0.0
+        if cost is not None:
+            cost_nano: int | None = cost.nano_usd + self.spent_nano
+        elif usage is not None:
+            cost_nano = None  # priced at nothing we know
+        else:
+            cost_nano = self.spent_nano
+        return Receipt(
+            id=call.id,
+            time=self.time,
+            key=principal.key,
+            status=self.status,
+            reason=self.reason,
+            team=principal.team,
+            user=call.user or principal.user,
+            tags=principal.tags,
+            route=plan.route if plan is not None else None,
+            deployment=deployment.name if deployment is not None else None,
+            provider=deployment.provider if deployment is not None else None,
+            model=call.model,
+            upstream_model=deployment.model if deployment is not None else None,
+            sensitivity=self.level_name,
+            dialect=call.dialect,
+            endpoint=call.endpoint,
+            stream=call.stream,
+            finish=self.finish,
+            tokens=tokens_of(usage) if usage is not None else {},
+            cost=cost.lines if cost is not None else {},
+            cost_nano=cost_nano,
+            saved_nano=self.saved_nano,
+            dearest_nano=self.dearest,
+            price_version=cost.price_version if cost is not None else None,
+            estimated=usage.estimated if usage is not None else False,
+            usage_suspect=usage.suspect if usage is not None else False,
+            ttft_us=_us(self.first_at - self.arrived_at) if self.first_at and call.stream else None,
+            tpot_us=_us(tpot) if tpot is not None else None,
+            e2e_us=_us(now - self.arrived_at),
+            queue_us=_us(self.queued_s) if self.queued_s else None,
+            overhead_us=_us(now - self.arrived_at - self.queued_s - waited),
+            cache=self.cache,
+            config_revision=self.revision,
+            raw_usage=msgspec.Raw(usage.raw) if usage is not None and usage.raw else NOTHING,
+            attempts=tuple(self.attempts),
+            decision=self._decision(plan, self.sensitivity)
+            if plan is not None and self.sensitivity is not None
+            else None,
+        )
+
+    def _decision(self, plan: Plan, sensitivity: Sensitivity) -> Decision:
+        return Decision(
+            plan.route,
+            plan.pick,
+            self.answered_by.name if self.answered_by is not None and self.status == 200 else None,
+            tuple([candidate.name for candidate in plan.candidates]),
+            plan.scores,
+            plan.removed,
+            plan.note,
+            self.level_name or "",
+            sensitivity.causes,
+        )
+
+
+def _us(seconds: float) -> int:
+    return int(seconds * 1e6) if seconds > 0 else 0

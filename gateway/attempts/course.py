@@ -1,0 +1,249 @@
+"""The course of a call that met a failure: what it has tried, what it may still try, and when it stops."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from enum import StrEnum
+from typing import Final, Protocol
+
+import tenacity
+
+from gateway.attempts.budget import RetryBudget
+from gateway.attempts.table import TABLE, Again, Differs, Follows, Row
+from gateway.core.errors import Reason
+from gateway.core.types import Attempt, Deployment, Endpoint, Outcome, Plan
+
+# Full jitter: uniform between nothing and a window that doubles. tenacity gives the window, the outcome the dice.
+_WINDOW: Final = tenacity.wait_exponential(multiplier=0.25, max=2.0)
+_RETRYING: Final = tenacity.Retrying()
+
+
+class Stopped(StrEnum):
+    """Why there is no further attempt."""
+
+    ANSWERED = "answered"
+    CALLERS_FAULT = "the caller's fault"
+    CONTENT_LEFT = "content had left"
+    CANCELLED = "the caller left"
+    NOT_REPEATABLE = "the call has side effects and may have run"
+    ROUTE = "the route retries no such error"
+    ATTEMPTS = "attempts used up"
+    DEADLINE = "deadline reached"
+    BUDGET = "retry budget spent"
+    NOBODY = "nobody else may be asked"
+
+
+class Gate(Protocol):
+    """What the attempt loop asks of the breakers."""
+
+    def admits(self, endpoint: Endpoint, now: float) -> bool:
+        """Says whether an attempt may begin there at `now`."""
+        ...
+
+    def least_bad(self, endpoints: Iterable[Endpoint], now: float) -> Endpoint | None:
+        """Returns whom to ask although it is not admitted, or None."""
+        ...
+
+    def ready_at(self, endpoint: Endpoint, now: float) -> float:
+        """Returns when an endpoint that rests by its provider's word takes calls again; infinity if unknown."""
+        ...
+
+
+Step = tuple[Deployment, Endpoint, float]  # whom to ask, after how many seconds
+
+
+class Course:
+    """One call's way through failures; `after` is told each of them."""
+
+    __slots__ = (
+        "_again",
+        "_asked",
+        "_budget",
+        "_closed",
+        "_gate",
+        "_patience_s",
+        "_plan",
+        "_repeatable",
+        "_resting",
+        "_state",
+        "_stop",
+        "_turn",
+        "_window",
+    )
+
+    def __init__(
+        self,
+        plan: Plan,
+        gate: Gate,
+        budget: RetryBudget,
+        now: float,
+        deadline: float,
+        turn: int,
+        repeatable: bool,
+    ) -> None:
+        self._plan = plan
+        self._gate = gate
+        self._budget = budget
+        self._turn = turn
+        self._repeatable = repeatable
+        self._patience_s = plan.on_failure.patience_s
+        self._stop = tenacity.stop_before_delay(deadline - now)
+        self._state = tenacity.RetryCallState(_RETRYING, None, (), {})
+        self._state.start_time = now
+        self._state.attempt_number = 0
+        self._again: set[str] = set()  # endpoints asked a second time
+        self._asked: set[str] = set()  # providers
+        self._closed: set[str] = set()  # endpoints not worth asking any more
+        self._resting: dict[str, tuple[float, Deployment, Endpoint]] = {}
+        self._window: float = -1  # tokens; what a candidate's context window must pass
+
+    def after(self, attempt: Attempt, outcome: Outcome) -> Step | Stopped:
+        """Returns the step that follows a failed attempt, or why none does."""
+        reason = outcome.reason
+        assert reason is not None
+        row = TABLE[reason]
+        self._asked.add(attempt.endpoint.provider)
+        if reason is Reason.CANCELLED:
+            return Stopped.CANCELLED
+        if outcome.content_left:
+            return Stopped.CONTENT_LEFT
+        if row.follows is Follows.STOP or (reason is Reason.NOT_FOUND and outcome.named_by_caller):
+            return Stopped.CALLERS_FAULT
+        errors = self._plan.on_failure.errors
+        if errors is not None and reason not in errors:
+            return Stopped.ROUTE
+        if not self._repeatable and outcome.sent and row.may_have_run:
+            return Stopped.NOT_REPEATABLE
+        self._state.attempt_number = attempt.number
+        if attempt.number >= self._plan.on_failure.attempts:
+            return Stopped.ATTEMPTS
+        wait_s = self._wait(row, attempt, outcome)
+        self._close(row, attempt, outcome)
+        endpoint = attempt.endpoint
+        unpaid = False
+        if wait_s is not None and self._takes(endpoint, outcome.now, wait_s):
+            if self._pays(endpoint, outcome.now):
+                self._again.add(endpoint.id)
+                if self._resting.pop(endpoint.id, None) is not None:
+                    self._patience_s -= wait_s
+                return attempt.deployment, endpoint, wait_s
+            unpaid = True
+        return self.onward(outcome.now, unpaid)
+
+    def onward(self, now: float, unpaid: bool = False) -> Step | Stopped:
+        """Returns the next step to somebody who is not closed to this call, or why there is none.
+
+        `unpaid`: the retry budget has already refused one.
+        """
+        if not self._fits(now, 0.0):
+            return Stopped.DEADLINE
+        left: list[tuple[Deployment, Endpoint]] = []
+        for deployment, endpoint in self._fresh():
+            if not self._gate.admits(endpoint, now):
+                left.append((deployment, endpoint))
+            elif self._pays(endpoint, now):
+                return deployment, endpoint, 0.0
+            else:
+                unpaid = True
+        least = self._gate.least_bad([endpoint for _, endpoint in left], now)
+        if least is not None:
+            if self._pays(least, now):
+                return next((deployment, endpoint, 0.0) for deployment, endpoint in left if endpoint is least)
+            unpaid = True
+        resting = [(self._gate.ready_at(endpoint, now), deployment, endpoint) for deployment, endpoint in left]
+        resting += [rest for rest in self._resting.values() if self._suits(rest[1])]
+        late = False
+        for ready_at, deployment, endpoint in sorted(resting, key=_by_readiness):
+            wait_s = max(0.0, ready_at - now)
+            if not self._fits(now, wait_s):
+                late = late or wait_s < math.inf
+            elif self._gate.admits(endpoint, now + wait_s):
+                if self._pays(endpoint, now):
+                    self._again.add(endpoint.id)
+                    self._resting.pop(endpoint.id, None)
+                    return deployment, endpoint, wait_s
+                unpaid = True
+        return Stopped.BUDGET if unpaid else Stopped.DEADLINE if late else Stopped.NOBODY
+
+    # ------------------------------------------------------------------------------------------------------------
+
+    def _fresh(self) -> Iterator[tuple[Deployment, Endpoint]]:
+        for deployment in self._plan.candidates:
+            if not self._suits(deployment):
+                continue
+            endpoints = deployment.endpoints
+            for index in range(len(endpoints)):
+                endpoint = endpoints[(index + self._turn) % len(endpoints)]
+                if endpoint.id not in self._closed:
+                    yield deployment, endpoint
+
+    def _suits(self, deployment: Deployment) -> bool:
+        return self._window < 0 or (deployment.context_window or 0) > self._window
+
+    def _wait(self, row: Row, attempt: Attempt, outcome: Outcome) -> float | None:
+        """Returns after how many seconds the same endpoint may be asked again now, or None."""
+        if outcome.should_retry is False:
+            return None
+        endpoint = attempt.endpoint
+        named_s = outcome.retry_after_s
+        match row.again:
+            case Again.IF_STALE if outcome.stale_connection and endpoint.id not in self._again:
+                return 0.0
+            case Again.AFTER_BACK_OFF if endpoint.id not in self._again:
+                wait_s = self._jittered(outcome.draw) if named_s is None else max(0.0, named_s)
+                if named_s is None:
+                    return wait_s
+            case Again.AFTER_WAIT:
+                wait_s = self._jittered(outcome.draw) if named_s is None else max(0.0, named_s)
+            case _:
+                return None
+        self._resting[endpoint.id] = (outcome.now + wait_s, attempt.deployment, endpoint)
+        return wait_s if wait_s <= self._patience_s else None
+
+    def _jittered(self, draw: float) -> float:
+        return draw * _WINDOW(self._state)
+
+    def _close(self, row: Row, attempt: Attempt, outcome: Outcome) -> None:
+        """Closes what a failure has shown to be not worth asking: the endpoint, and those that share its trouble."""
+        endpoint = attempt.endpoint
+        differs = Differs.NONE if outcome.should_retry is False else row.siblings
+        closed = {
+            sibling.id
+            for sibling in attempt.deployment.endpoints
+            if differs is Differs.NONE
+            or (differs is Differs.ORIGIN and sibling.origin == endpoint.origin)
+            or (differs is Differs.CREDENTIAL and sibling.credential == endpoint.credential)
+        }
+        if outcome.reason is Reason.UNAUTHENTICATED and endpoint.credential:
+            closed.update(
+                other.id
+                for deployment in self._plan.candidates
+                for other in deployment.endpoints
+                if other.provider == endpoint.provider and other.credential == endpoint.credential
+            )
+        for other in closed - {endpoint.id}:
+            self._resting.pop(other, None)
+        self._closed |= closed
+        self._closed.add(endpoint.id)
+        if row.follows is Follows.LARGER_WINDOW:
+            self._window = max(self._window, attempt.deployment.context_window or math.inf)
+
+    def _fits(self, now: float, wait_s: float) -> bool:
+        self._state.outcome_timestamp = now
+        self._state.upcoming_sleep = wait_s
+        return not self._stop(self._state)
+
+    def _takes(self, endpoint: Endpoint, now: float, wait_s: float) -> bool:
+        return self._fits(now, wait_s) and self._gate.admits(endpoint, now + wait_s)
+
+    def _pays(self, endpoint: Endpoint, now: float) -> bool:
+        """Counts the first time that this call asks a provider, and takes any further time out of its budget."""
+        if endpoint.provider in self._asked:
+            return self._budget.spend(endpoint.provider, now)
+        self._budget.count(endpoint.provider, now)
+        return True
+
+
+def _by_readiness(resting: tuple[float, Deployment, Endpoint]) -> float:
+    return resting[0]

@@ -1,0 +1,39 @@
+"""The `headgate` command: one file per group of commands, imported when it is called."""
+
+from __future__ import annotations
+
+import importlib
+
+import click
+
+_COMMANDS = {
+    "serve": "Serves a config until it is told to stop.",
+    "check": "Checks a config: providers, prices, routes, and who may go where.",
+    "explain": "Tells why a call went, or would go, where.",
+    "costs": "Sums what calls cost.",
+    "keys": "Creates, lists and switches off keys.",
+    "simulate": "Runs a provider that answers without a model, and fails on command.",
+}
+
+
+class Commands(click.Group):
+    """Finds commands by name; their modules load on use, so that `--help` is quick."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name not in _COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"gateway.cli.{name}").command
+        return command
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_COMMANDS.items()))
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="headgate", message="headgate %(version)s")
+def main() -> None:
+    """An LLM gateway: per call, hosted API or your own vLLM, by data sensitivity, cost and latency."""

@@ -1,0 +1,57 @@
+"""`headgate explain`."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+import click
+import msgspec
+
+from gateway.cli.options import config_option, told
+from gateway.cli.store import open_store
+from gateway.wiring.accounts import Accounts
+from gateway.wiring.runtime import dry_compile, read_config
+from gateway.wiring.suppose import Supposed, suppose
+
+
+@click.command("explain")
+@config_option
+@click.argument("id", required=False)
+@click.option("--model", help="Explain a call that was not made: the model it would ask for.")
+@click.option("--text", default="", help="Its prompt; detectors read it.")
+@click.option("--stream", is_flag=True, help="It would be streamed.")
+@click.option("--team", help="Its caller's team.")
+@click.option("--key", help="The name of its caller's key.")
+@click.option("--sensitivity", help="A level it would be labelled with.")
+@click.option("--down", multiple=True, help="A deployment that is down; may be given again.")
+@click.option("--json", "as_json", is_flag=True, help="As data instead of a sentence.")
+def command(
+    config: Path,
+    id: str | None,
+    model: str | None,
+    text: str,
+    stream: bool,
+    team: str | None,
+    key: str | None,
+    sensitivity: str | None,
+    down: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Tells why the call ID (its x-request-id) went where it went, or where a call not made would go."""
+    if (id is None) == (model is None):
+        raise click.UsageError("give the ID of a call, or --model for a call that was not made")
+    with told():
+        if id is not None:
+            with open_store(config, os.environ) as store:
+                told_of = Accounts(store).decision(id)
+            click.echo(msgspec.json.format(msgspec.json.encode(told_of)) if as_json else told_of["sentence"])
+            return
+        loaded = read_config(config, os.environ)
+        decision, line = suppose(
+            loaded,
+            dry_compile(loaded).snapshot,
+            Supposed(model or "", text, stream, team, key, sensitivity, frozenset(down), draw=secrets.randbelow(1000) / 1000),
+        )
+    click.echo(msgspec.json.format(msgspec.json.encode(decision)) if as_json else line)

@@ -1,0 +1,195 @@
+"""Providers and deployments, as written: where calls can go, with which credential, and what stands there."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal
+
+import msgspec
+from pydantic import BeforeValidator, Field
+
+from gateway.config.secret import Secret
+from gateway.config.section import Section
+from gateway.config.units import Duration, HeaderName, Name, Unit, Url, Usd
+from gateway.core import types
+
+Retention = Literal["none", "zdr", "30d", "unknown"]
+Endpoint = Literal["chat", "completions", "embeddings"]
+Modality = Literal["text", "image", "audio", "file"]
+Capability = Literal["tools", "json_schema", "logprobs", "n"]
+
+OWN_KINDS: Final = ("vllm", "simulator")  # what runs on one's own machines, unless the config says otherwise
+
+
+class Kind(msgspec.Struct, frozen=True):
+    """What the loader must know of a provider's kind; the adapters know the rest.
+
+    `needs_base_url`: there is no default server. `needs_key`: without a credential its provider is disabled.
+    """
+
+    needs_key: bool = True
+    needs_base_url: bool = False
+
+
+class Timeouts(Section):
+    """Deadlines; what is not set here comes from the provider, then from the defaults."""
+
+    connect: Duration | None = Field(default=None, description="For the TCP connection. Default 2s.")
+    tls: Duration | None = Field(default=None, description="For the TLS handshake. Default 3s.")
+    first_token: Duration | None = Field(default=None, description="Until the first content. Default 60s.")
+    idle: Duration | None = Field(
+        default=None, description="Between two pieces of content; keep-alive comments are none. Default 30s."
+    )
+    total: Duration | None = Field(default=None, description="For the whole call. Default 600s (10m).")
+
+    def onto(self, base: types.Timeouts) -> types.Timeouts:
+        """Returns `base` with what is set here in its place."""
+        return types.Timeouts(
+            connect_s=base.connect_s if self.connect is None else self.connect,
+            tls_s=base.tls_s if self.tls is None else self.tls,
+            first_token_s=base.first_token_s if self.first_token is None else self.first_token,
+            idle_s=base.idle_s if self.idle is None else self.idle,
+            total_s=base.total_s if self.total is None else self.total,
+        )
+
+
+class Provider(Section):
+    """A place that calls can go to, and the credentials for it."""
+
+    kind: str = Field(
+        description="Which wire it speaks: openai, anthropic, vllm, groq, …, openai_compatible, simulator."
+    )
+    base_url: Url | None = Field(default=None, description="Its server, path prefix included. Most kinds know theirs.")
+    endpoints: list[Url] = Field(
+        default=[], description="For `vllm`: several replicas of one model, instead of `base_url`."
+    )
+    api_key: Secret | None = Field(
+        default=None, description="`${NAME}`, `{file: path}`, or a literal. Without a value the provider is disabled."
+    )
+    api_keys: list[Secret] = Field(
+        default=[], description="Several credentials instead of `api_key`; calls spread over them."
+    )
+    headers: dict[HeaderName, Secret] = Field(default={}, description="Headers sent with every call; shown to nobody.")
+    timeouts: Timeouts = Field(default=Timeouts(), description="Deadlines for its calls.")
+    location: Name | None = Field(
+        default=None,
+        description="Where it stands: eu, us, … Default: self_hosted for `vllm` and `simulator`, else unknown.",
+    )
+    retention: Retention | None = Field(
+        default=None, description="What it keeps of a call. Default none for `vllm` and `simulator`, else unknown."
+    )
+    clearance: Name | None = Field(default=None, description="The highest level it may see; else its location's.")
+    transport: Literal["http1", "httpx"] = Field(
+        default="http1", description="`http1` is the fast one; `httpx` speaks HTTP/2 and goes through proxies."
+    )
+    proxy: Secret | None = Field(default=None, description="The outbound proxy's URL; needs `transport: httpx`.")
+    ca_file: str | None = Field(default=None, description="A PEM file of authorities to trust instead of the system's.")
+    gpu_hour_usd: Usd | None = Field(default=None, description="What one GPU costs an hour, for own GPUs.")
+
+    @property
+    def place(self) -> str:
+        """The location, with the kind's default."""
+        return self.location or ("self_hosted" if self.kind in OWN_KINDS else "unknown")
+
+    @property
+    def keeps(self) -> str:
+        """The retention, with the kind's default."""
+        return self.retention or ("none" if self.kind in OWN_KINDS else "unknown")
+
+    @property
+    def credentials(self) -> list[Secret]:
+        """The credentials that are present."""
+        given = self.api_keys if self.api_key is None else [self.api_key, *self.api_keys]
+        return [secret for secret in given if secret.present]
+
+    def no_key(self, kind: Kind) -> str | None:
+        """Says why the provider is disabled for lack of a credential, or None."""
+        given = self.api_keys if self.api_key is None else [self.api_key, *self.api_keys]
+        if self.credentials or (not given and not kind.needs_key):
+            return None
+        return f"no key: {given[0].source} has no value" if given else "no key"
+
+
+class Price(Section):
+    """Dollars per million tokens, bucket by bucket; a bucket that is not set costs what it is a kind of."""
+
+    input: Usd = Field(description="Input tokens.")
+    cached_input: Usd | None = Field(
+        default=None, description="Input tokens read from the provider's cache; else as `input`."
+    )
+    cache_write_5m: Usd | None = Field(
+        default=None, description="Input tokens written to a 5-minute cache; else as `input`."
+    )
+    cache_write_1h: Usd | None = Field(
+        default=None, description="Input tokens written to a 1-hour cache; else as the 5-minute one."
+    )
+    audio_input: Usd | None = Field(default=None, description="Audio in; else as `input`.")
+    image_input: Usd | None = Field(default=None, description="Images in; else as `input`.")
+    output: Usd = Field(description="Output tokens.")
+    reasoning: Usd | None = Field(default=None, description="Reasoning tokens; else as `output`.")
+    audio_output: Usd | None = Field(default=None, description="Audio out; else as `output`.")
+    per_request: Usd | None = Field(default=None, description="Dollars per answered call, beside the tokens.")
+
+    @property
+    def written(self) -> dict[str, str]:
+        """The price in words and decimal text, without what is not set."""
+        return {word: str(amount) for word, amount in self if amount is not None}
+
+
+def _price(value: object) -> object:
+    if value == "free":
+        return {"input": "0", "output": "0"}
+    if isinstance(value, str):
+        raise ValueError(f"{value!r} is not a price: write {{input: …, output: …}} or the word free")
+    return value
+
+
+PriceOrFree = Annotated[Price, BeforeValidator(_price), Unit("price, or `free`")]
+
+
+class Deployment(Section):
+    """A model at a place: the facts that policies use."""
+
+    provider: Name = Field(description="The provider it stands at.")
+    model: str = Field(description="The model's name as the provider knows it.")
+    price: PriceOrFree | None = Field(
+        default=None, description="Dollars per million tokens, or the word `free`; else from the catalogue."
+    )
+    context_window: int | None = Field(
+        default=None, gt=0, description="Tokens that fit, prompt and answer; else the catalogue's."
+    )
+    max_output: int | None = Field(default=None, gt=0, description="Tokens that one answer can have.")
+    default_temperature: float | None = Field(
+        default=None, ge=0, description="The temperature it uses where a call gives none; 0 makes such calls cacheable."
+    )
+    modalities: list[Modality] | None = Field(
+        default=None, description="What it reads; not set: everything is assumed."
+    )
+    endpoints: list[Endpoint] = Field(
+        default=["chat", "completions", "embeddings"], description="Which endpoints it serves."
+    )
+    capabilities: list[Capability] | None = Field(
+        default=None, description="What it can do beside; not set: all of it is assumed."
+    )
+    prefill: bool | None = Field(
+        default=None, description="Whether it continues an assistant's turn; not set: it is assumed."
+    )
+    timeouts: Timeouts = Field(default=Timeouts(), description="Deadlines, before those of its provider.")
+    clearance: Name | None = Field(default=None, description="The highest level it may see; else its provider's.")
+    in_flight: int | None = Field(default=None, ge=1, description="Calls in flight at once; further ones wait.")
+
+    @property
+    def can(self) -> frozenset[str] | None:
+        """What a call may need of it, in the words of `Call.needs`; None where nothing is stated."""
+        if self.modalities is None and self.capabilities is None and self.prefill is None:
+            return None
+        able: set[str] = set(_CAPABILITIES if self.capabilities is None else self.capabilities)
+        for modality, need in _NEEDS.items():
+            if self.modalities is None or modality in self.modalities:
+                able.add(need)
+        if self.prefill is not False:
+            able.add("prefill")
+        return frozenset(able)
+
+
+_CAPABILITIES: Final = ("tools", "json_schema", "logprobs", "n")
+_NEEDS: Final = {"image": "vision", "audio": "audio", "file": "file"}

@@ -1,0 +1,272 @@
+"""The vocabulary between dialects: a conversation as typed blocks, an answer as ordered events.
+
+One vocabulary instead of a translator per pair: a dialect reads and writes it, a provider's adapter writes and
+reads it. What only one provider knows travels as `Opaque`, with the provider's name on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+from gateway.core.money import Usage
+
+Json = Any  # a decoded JSON value: what callers put in schemas, arguments and unknown fields
+
+
+class Text(msgspec.Struct, frozen=True):
+    """Plain text; `cache` is the marker's value ({"type": "ephemeral", …}) where a caller set one."""
+
+    text: str
+    cache: Json = None
+
+
+class Thinking(msgspec.Struct, frozen=True):
+    """A model's reasoning with the provider's signature over it; `provider` says whose signature it is."""
+
+    text: str
+    signature: str | None = None
+    provider: str | None = None
+
+
+class RedactedThinking(msgspec.Struct, frozen=True):
+    """Reasoning that the provider encrypted; must go back verbatim."""
+
+    data: str
+    provider: str | None = None
+
+
+class ToolCall(msgspec.Struct, frozen=True):
+    """A call of a caller's tool; `arguments` is the JSON text as the model wrote it."""
+
+    id: str
+    name: str
+    arguments: str
+    signature: str | None = None
+    cache: Json = None
+
+
+class ToolResult(msgspec.Struct, frozen=True):
+    """What a tool answered: blocks, and whether it failed."""
+
+    call_id: str
+    content: tuple[Block, ...]
+    is_error: bool = False
+    cache: Json = None
+
+
+class Image(msgspec.Struct, frozen=True):
+    """An image by URL or as base64 with its media type; `detail` is OpenAI's."""
+
+    url: str | None = None
+    media_type: str | None = None
+    data: str | None = None
+    detail: str | None = None
+    cache: Json = None
+
+
+class Document(msgspec.Struct, frozen=True):
+    """A file: base64, a URL, a provider's file id, or plain text."""
+
+    data: str | None = None
+    media_type: str | None = None
+    url: str | None = None
+    file_id: str | None = None
+    text: str | None = None
+    name: str | None = None
+    cache: Json = None
+
+
+class Audio(msgspec.Struct, frozen=True):
+    """Audio as base64 with its format ("wav", "mp3")."""
+
+    data: str
+    format: str
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """A model's refusal, kept apart from its text."""
+
+    text: str
+
+
+class Opaque(msgspec.Struct, frozen=True):
+    """A block that only one provider knows; goes back to that provider verbatim, and to no other."""
+
+    provider: str
+    value: Json
+
+
+Block = (
+    Text | Thinking | RedactedThinking | ToolCall | ToolResult | Image | Document | Audio | Refusal | Opaque
+)
+
+
+class Message(msgspec.Struct, frozen=True):
+    """One turn; `role` is system, user or assistant (tool results are blocks of a user turn)."""
+
+    role: str
+    content: tuple[Block, ...]
+    name: str | None = None
+
+
+class Tool(msgspec.Struct, frozen=True):
+    """A caller's function; `schema` is JSON Schema. `native` is a provider's own tool, passed as it came."""
+
+    name: str
+    description: str | None = None
+    schema: Json = None
+    strict: bool | None = None
+    cache: Json = None
+    native: Json = None
+
+
+class ToolChoice(msgspec.Struct, frozen=True):
+    """auto, none, required, or tool with its `name`."""
+
+    mode: str
+    name: str | None = None
+
+
+class ResponseFormat(msgspec.Struct, frozen=True):
+    """text, json_object, or json_schema with its name and schema."""
+
+    type: str
+    name: str | None = None
+    schema: Json = None
+    strict: bool | None = None
+
+
+class Conversation(msgspec.Struct, frozen=True):
+    """A whole request in blocks. `extra` are fields of the caller that have no name here, as they came."""
+
+    messages: tuple[Message, ...]
+    tools: tuple[Tool, ...] = ()
+    tool_choice: ToolChoice | None = None
+    parallel_tool_calls: bool | None = None
+    max_tokens: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    n: int = 1
+    stop: tuple[str, ...] = ()
+    seed: int | None = None
+    frequency_penalty: float | None = None
+    presence_penalty: float | None = None
+    logprobs: bool = False
+    top_logprobs: int | None = None
+    logit_bias: Json = None
+    response_format: ResponseFormat | None = None
+    reasoning_effort: str | None = None
+    thinking: Json = None  # a provider's own setting ({"type": "enabled", "budget_tokens": …})
+    user: str | None = None
+    metadata: Json = None
+    service_tier: str | None = None
+    extra: Mapping[str, Json] = {}
+
+
+# -- an answer, event by event ------------------------------------------------------------------------------------
+
+
+class Begin(msgspec.Struct, frozen=True, gc=False):
+    """The answer's id and the model's own name, as the provider gave them."""
+
+    id: str
+    model: str
+    created: int | None = None  # seconds since the epoch; None where the provider names none
+
+
+class TextDelta(msgspec.Struct, frozen=True, gc=False):
+    """More text of the answer."""
+
+    text: str
+    choice: int = 0
+
+
+class ThinkingDelta(msgspec.Struct, frozen=True, gc=False):
+    """More reasoning."""
+
+    text: str
+    choice: int = 0
+
+
+class ThinkingEnd(msgspec.Struct, frozen=True, gc=False):
+    """A reasoning block is whole; `signature` is the provider's over it, `redacted` its encrypted content instead."""
+
+    signature: str | None = None
+    redacted: str | None = None
+    provider: str | None = None
+    choice: int = 0
+
+
+class ToolCallBegin(msgspec.Struct, frozen=True, gc=False):
+    """A tool call begins; `index` counts the answer's tool calls from 0."""
+
+    index: int
+    id: str
+    name: str
+    choice: int = 0
+
+
+class ToolCallDelta(msgspec.Struct, frozen=True, gc=False):
+    """More of a tool call's arguments, as JSON text."""
+
+    index: int
+    arguments: str
+    choice: int = 0
+
+
+class RefusalDelta(msgspec.Struct, frozen=True, gc=False):
+    """More of a refusal."""
+
+    text: str
+    choice: int = 0
+
+
+class Citation(msgspec.Struct, frozen=True, gc=False):
+    """A citation as the provider gave it."""
+
+    value: Json
+    choice: int = 0
+
+
+class OpaqueBlock(msgspec.Struct, frozen=True, gc=False):
+    """A whole block that only this provider knows (a server tool's call or result)."""
+
+    provider: str
+    value: Json
+    choice: int = 0
+
+
+class Finished(msgspec.Struct, frozen=True, gc=False):
+    """A choice is whole: `finish` in our words, `native` in the provider's."""
+
+    finish: str
+    native: str | None = None
+    stop_sequence: str | None = None
+    choice: int = 0
+
+
+class Metered(msgspec.Struct, frozen=True, gc=False):
+    """The answer's usage; the last one holds (streams repeat it cumulatively)."""
+
+    usage: Usage
+
+
+Event = (
+    Begin
+    | TextDelta
+    | ThinkingDelta
+    | ThinkingEnd
+    | ToolCallBegin
+    | ToolCallDelta
+    | RefusalDelta
+    | Citation
+    | OpaqueBlock
+    | Finished
+    | Metered
+)
+
+FINISHES: Final = ("stop", "length", "tool_calls", "content_filter")

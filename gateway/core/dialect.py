@@ -1,0 +1,52 @@
+"""The interface of a caller's wire: reading requests, writing answers and errors, replaying cached answers."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from gateway.core.blocks import Conversation, Event
+from gateway.core.errors import CallError
+from gateway.core.types import Call, Headers
+
+
+class Writer(Protocol):
+    """Turns a provider's events into the caller's bytes: pieces of a stream, or one body at the end."""
+
+    def write(self, event: Event) -> bytes:
+        """Returns what goes to the caller for this event; empty for a unary answer until `end`."""
+        ...
+
+    def end(self) -> bytes:
+        """Returns the rest: a stream's last events and sentinel, or the whole unary body."""
+        ...
+
+
+class Dialect(Protocol):
+    """A caller's wire."""
+
+    name: str  # "chat"
+    endpoint: str  # the family it asks for: "chat", "completions", "embeddings"
+
+    def parse(self, call_id: str, body: bytes, headers: Headers) -> Call:
+        """Reads what routing needs; raises BadRequest with `param` for a body that cannot be one."""
+        ...
+
+    def conversation(self, call: Call) -> Conversation:
+        """Reads the whole request into blocks, for translators; raises BadRequest naming the field."""
+        ...
+
+    def writer(self, call: Call, model: str) -> Writer:
+        """Returns a writer for one answer, streamed as the call asks."""
+        ...
+
+    def error(self, error: CallError) -> bytes:
+        """Writes an error as a body."""
+        ...
+
+    def error_event(self, error: CallError) -> bytes:
+        """Writes an error in-band, as the end of a stream that has begun."""
+        ...
+
+    def replay(self, body: bytes, streamed: bool, call: Call) -> bytes:
+        """Rewrites a kept answer (`streamed` says in which form it was kept) into the form that `call` asks for."""
+        ...

@@ -1,0 +1,1 @@
+"""The caller's side: raw ASGI, no framework on the hot path."""

@@ -1,0 +1,75 @@
+"""Who may speak at all where no key is asked: the rules of an open door.
+
+`auth: open`, and the admin surface without its key, answer on a loopback listener only, to a `Host` that is a loopback
+name, without forwarding headers, without a foreign `Origin`, and POSTs only as JSON: so that neither a page in the
+operator's browser (DNS rebinding, cross-site forms) nor a proxy in front can lend its reach to strangers.
+"""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+from typing import Final
+
+from gateway.core.errors import Forbidden
+from gateway.core.types import Headers
+
+_FORWARDING: Final = frozenset(
+    (b"forwarded", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto", b"x-real-ip", b"via")
+)
+
+
+def is_loopback(host: str) -> bool:
+    """Says whether a host name or address means this machine alone."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def _host_of(authority: bytes) -> str:
+    text = authority.decode("latin-1")
+    if text.startswith("["):
+        return text[: text.find("]") + 1]
+    return text.partition(":")[0]
+
+
+class OpenGuard:
+    """Checks one request against the rules; hosts already found to be loopback names are remembered."""
+
+    def __init__(self) -> None:
+        self._loopback_hosts: set[bytes] = set()
+
+    def check(self, headers: Headers | list[tuple[bytes, bytes]], method: str) -> None:
+        """Raises Forbidden (code `open_door_refused`) with the rule that the request breaks."""
+        host_seen = False
+        json = method != "POST"
+        for name, value in headers:
+            if name == b"host":
+                host_seen = True
+                self._check_host(value)
+            elif name == b"content-type":
+                json = json or value[:16].lower() == b"application/json"
+            elif name == b"origin":
+                scheme, _, authority = value.partition(b"://")
+                if not authority or not is_loopback(_host_of(authority)):
+                    raise _refused(f"a page of another origin ({scheme.decode('latin-1')[:20]}) may not call")
+            elif name in _FORWARDING:
+                raise _refused(f"the header {name.decode()} says that a proxy is in front")
+        if not host_seen:
+            raise _refused("the request has no Host header")
+        if not json:
+            raise _refused("only content-type application/json is taken")
+
+    def _check_host(self, authority: bytes) -> None:
+        if authority in self._loopback_hosts:
+            return
+        if not is_loopback(_host_of(authority)):
+            raise _refused("the Host header is no loopback name")
+        if len(self._loopback_hosts) < 64:
+            self._loopback_hosts.add(authority)
+
+
+def _refused(why: str) -> Forbidden:
+    return Forbidden(f"without keys only this machine is served: {why}; set `auth: keys`", code="open_door_refused")

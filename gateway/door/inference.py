@@ -1,0 +1,63 @@
+"""The endpoints that ask a model: reads the request, hands it to the pipeline, writes what comes back."""
+
+from __future__ import annotations
+
+import time
+
+from gateway.core.dialect import Dialect
+from gateway.core.errors import CallError, ClientGone
+from gateway.core.types import Headers
+from gateway.door.app import Handler, Receive, Send, answer_error, read_body
+from gateway.door.guard import OpenGuard
+from gateway.door.protocol import Message
+from gateway.pipeline import Ask, Pipeline
+
+
+class Reply:
+    """The caller's side of one answer, as the pipeline writes it."""
+
+    __slots__ = ("_dialect", "_send", "started")
+
+    def __init__(self, send: Send, dialect: Dialect) -> None:
+        self._send = send
+        self._dialect = dialect
+        self.started = False
+
+    async def start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+        """Begins the answer; its head leaves with the first piece of its body."""
+        self.started = True
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+
+    async def write(self, data: bytes) -> None:
+        """Writes a piece; waits while the caller reads too slowly."""
+        await self._send({"type": "http.response.body", "body": data, "more_body": True})
+
+    async def finish(self, data: bytes) -> None:
+        """Writes the last piece."""
+        await self._send({"type": "http.response.body", "body": data})
+
+    async def break_off(self, error: CallError) -> None:
+        """Ends a stream that has begun with an error in the caller's dialect."""
+        await self.finish(self._dialect.error_event(error))
+
+
+def handler(pipeline: Pipeline, dialect: Dialect, guard: OpenGuard, max_body_bytes: int) -> Handler:
+    """Returns the handler of one dialect's endpoint."""
+
+    async def handle(scope: Message, receive: Receive, send: Send) -> None:
+        arrived_at = time.monotonic()
+        call_id = pipeline.next_id()
+        reply = Reply(send, dialect)
+        headers: Headers = scope["headers"]
+        try:
+            if pipeline.snapshot.open_door:
+                guard.check(headers, "POST")
+            principal = pipeline.authenticate(headers)
+            body = await read_body(scope, receive, max_body_bytes)
+            await pipeline.answer(Ask(call_id, dialect, headers, body, principal, arrived_at), reply)
+        except CallError as error:
+            await answer_error(send, error, dialect.error(error), [(b"x-request-id", call_id.encode())])
+        except ClientGone:
+            return
+
+    return handle

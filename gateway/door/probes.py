@@ -1,0 +1,39 @@
+"""`/healthz`, `/readyz` and `/metrics`: for those who run the gateway, not for those who call models."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from gateway.door.app import JSON, Handler, Receive, Send, answer
+from gateway.door.protocol import Message
+
+
+def health() -> Handler:
+    """Returns a handler that answers 200 while the process serves at all."""
+
+    async def handle(scope: Message, receive: Receive, send: Send) -> None:
+        await answer(send, 200, b'{"status":"ok"}', [JSON])
+
+    return handle
+
+
+def readiness(problems: Callable[[], list[str]]) -> Handler:
+    """Returns a handler that answers 503, with the reasons, while new calls should go elsewhere."""
+
+    async def handle(scope: Message, receive: Receive, send: Send) -> None:
+        found = problems()
+        body = msgspec.json.encode({"status": "not ready" if found else "ready", "problems": found})
+        await answer(send, 503 if found else 200, body, [JSON])
+
+    return handle
+
+
+def metrics(render: Callable[[], bytes]) -> Handler:
+    """Returns a handler that answers Prometheus' text format."""
+
+    async def handle(scope: Message, receive: Receive, send: Send) -> None:
+        await answer(send, 200, render(), [(b"content-type", b"text/plain; version=0.0.4; charset=utf-8")])
+
+    return handle

@@ -1,0 +1,317 @@
+"""The straight line of a call, readable from top to bottom.
+
+    authenticate -> parse -> classify -> plan -> cache -> admit -> attempt (encode, send, relay) … -> receipt -> last byte
+
+Three rules hold it: nothing is tried again once a content byte has left for the caller; the receipt is in the journal
+before the last byte is sent; every attempt is aimed at a deployment of `plan.permitted`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import secrets
+import time
+from collections.abc import Mapping
+
+import msgspec
+
+from gateway.accounting.ledger import Ledger
+from gateway.accounting.trace import Trace
+from gateway.admission import Admission
+from gateway.attempts import RetryBudget, attempts
+from gateway.booking import Booking
+from gateway.breakers import Breakers
+from gateway.cache import Flights
+from gateway.cached import CachedAnswers
+from gateway.core.dialect import Dialect
+from gateway.core.errors import (
+    CALLER_GONE,
+    CallError,
+    ClientGone,
+    Overloaded,
+    Reason,
+    UpstreamError,
+    unanswered,
+)
+from gateway.core.types import Attempt, Call, Headers, Outcome, Principal, Request
+from gateway.measure import Measurements
+from gateway.relay import Reply, Run, relay
+from gateway.snapshot import Snapshot
+from gateway.telemetry import Telemetry, TraceContext
+from gateway.upstream import Transport
+
+# What a breaker learns of an attempt whose caller left, or that never reached its upstream: nothing.
+ABANDONED = Outcome(0.0, 0.0, Reason.CANCELLED)
+SLOW_SHARE = 0.5  # an attempt that took more of its time to the first token than this teaches its breaker "slow"
+
+
+class Ask(msgspec.Struct, frozen=True, gc=False):
+    """What the door hands over: a request read whole, from a caller it knows. Times are monotonic seconds."""
+
+    id: str
+    dialect: Dialect
+    headers: Headers
+    body: bytes
+    principal: Principal
+    arrived_at: float
+
+
+class Services(msgspec.Struct, frozen=True):
+    """What outlives a config: made once per process by `wiring`, and handed down."""
+
+    transports: Mapping[str, Transport]
+    breakers: Breakers
+    retries: RetryBudget
+    measurements: Measurements
+    admission: Admission
+    flights: Flights
+    ledger: Ledger
+    telemetry: Telemetry
+
+
+class Pipeline:
+    """Answers calls by the snapshot that is current when they begin; `apply` puts a new one in its place."""
+
+    def __init__(self, services: Services, snapshot: Snapshot) -> None:
+        self._services = services
+        self._draw = random.Random(secrets.randbits(64)).random
+        self._boot = secrets.token_hex(6)
+        self._serial = 0
+        self._booking = Booking(services.ledger, services.telemetry)
+        self._cached = CachedAnswers(services.flights, self._answer, self._booking.book)
+        self.apply(snapshot)
+
+    def apply(self, snapshot: Snapshot) -> None:
+        """Serves the next calls by this snapshot; those under way keep theirs."""
+        self._services.breakers.watch(snapshot.endpoints)
+        self.snapshot = snapshot
+
+    def next_id(self) -> str:
+        """Returns the id of a new call: unguessable by boot, ordered within it."""
+        self._serial += 1
+        return f"req_{self._boot}{self._serial:08x}"
+
+    def authenticate(self, headers: Headers) -> Principal:
+        """Returns whose key the request carries (`Authorization: Bearer`, or `x-api-key`); raises Unauthorized."""
+        credential = None
+        for name, value in headers:
+            if name == b"authorization":
+                credential = value
+                break
+            if name == b"x-api-key":
+                credential = b"Bearer " + value
+        return self.snapshot.keys.authenticate(credential, time.time())
+
+    def _context(self, headers: Headers) -> TraceContext | None:
+        traceparent = tracestate = None
+        for name, value in headers:
+            if name == b"traceparent":
+                traceparent = value
+            elif name == b"tracestate":
+                tracestate = value
+        return self._services.telemetry.traces.begin(traceparent, tracestate)
+
+    # -- the straight line -------------------------------------------------------------------------------------------
+
+    async def answer(self, ask: Ask, reply: Reply) -> None:
+        """Answers one call. Raises CallError where the door shall say so, ClientGone where nobody is left to tell."""
+        snapshot = self.snapshot
+        blank = Call(ask.id, ask.dialect.endpoint, ask.dialect.name, b"")
+        trace = Trace(blank, ask.principal, ask.arrived_at, snapshot.revision, self._context(ask.headers))
+        try:
+            trace.call = ask.dialect.parse(ask.id, ask.body, ask.headers)
+            trace.parsed_at = time.monotonic()
+            run = self._plan(snapshot, ask, trace)
+            terms = snapshot.cache.terms(trace.call, run.plan.candidates)
+            if terms is None:
+                await self._answer(run, reply)
+            else:
+                await self._cached.answer(run, terms, reply)
+        except CallError as error:
+            if not trace.booked:
+                trace.status, trace.reason = error.status, trace.reason or error.code
+                self._booking.book(trace)
+            raise
+
+    def _plan(self, snapshot: Snapshot, ask: Ask, trace: Trace) -> Run:
+        services, call, principal = self._services, trace.call, ask.principal
+        measurements = services.measurements
+        sensitivity = trace.sensitivity = snapshot.classifier.classify(call, principal)
+        trace.level_name = snapshot.levels[sensitivity.level]
+        now = time.monotonic()
+        request = Request(
+            call,
+            principal,
+            sensitivity,
+            input_tokens=measurements.input_tokens(call.model, len(call.body)),
+            output_tokens=measurements.expected_output(call.model, call.max_tokens),
+            tags=principal.tags,
+        )
+        view = measurements.view(now, self._draw())
+        away = services.breakers.unavailable(snapshot.deployments, now)
+        try:
+            plan = snapshot.routing.plan(request, view, away)
+        except Overloaded:
+            if not away:
+                raise
+            # Everybody rests: the one that has rested longest is tried rather than fail at once (`least_bad`).
+            plan = snapshot.routing.plan(request, view)
+        trace.plan = plan
+        trace.planned_at = now = time.monotonic()
+        total_s = plan.candidates[0].timeouts.total_s
+        asked_s = call.timeout_s or plan.on_failure.deadline_s or total_s
+        return Run(snapshot, ask.dialect, request, plan, trace, deadline=trace.arrived_at + min(asked_s, total_s))
+
+    async def _answer(self, run: Run, reply: Reply) -> None:
+        """Tries candidates until one has answered; a call that is cancelled on the way is booked all the same."""
+        try:
+            await self._attempt_all(run, reply)
+        except asyncio.CancelledError as cancelled:
+            await self._cancelled(run, reply, caller_left=cancelled.args == (CALLER_GONE,))
+            raise ClientGone from None
+
+    async def _attempt_all(self, run: Run, reply: Reply) -> None:
+        services, trace = self._services, run.trace
+        steps = attempts(
+            run.plan,
+            services.breakers,
+            services.retries,
+            now=trace.planned_at,
+            deadline=run.deadline,
+            turn=self._serial,
+        )
+        error: UpstreamError | None = None
+        attempt = next(steps, None)
+        while attempt is not None:
+            if attempt.wait_s:
+                await asyncio.sleep(attempt.wait_s)
+            error = await self._try(run, attempt, reply)
+            try:
+                attempt = steps.send(run.outcome)
+            except StopIteration:
+                break
+        if error is None and attempt is not None:
+            return
+        if error is None:
+            raise Overloaded(
+                f"every deployment that route {run.plan.route!r} may use rests",
+                code="no_permitted_deployment",
+                retry_after_s=services.breakers.retry_after_s(run.plan.candidates, time.monotonic()),
+            )
+        assert attempt is not None
+        answer = unanswered(error, attempt.deployment.name)
+        trace.reason = error.reason.value
+        trace.answered_by = attempt.deployment
+        if not reply.started:
+            raise answer
+        trace.status = 200
+        self._booking.book(trace)
+        await reply.break_off(answer)
+
+    async def _try(self, run: Run, attempt: Attempt, reply: Reply) -> UpstreamError | None:
+        """Makes one attempt; returns why it failed, or None once the answer has gone out whole."""
+        services, trace, deployment = self._services, run.trace, attempt.deployment
+        admission, breakers, measurements = services.admission, services.breakers, services.measurements
+        if not admission.try_enter(deployment.name):
+            asked_at = time.monotonic()
+            tenant = trace.principal.team or trace.principal.key
+            await admission.enter(deployment.name, tenant=tenant, deadline=run.deadline)
+            trace.queued_s += time.monotonic() - asked_at
+        began_at = trace.begin(attempt)
+        measurements.begin(deployment.name)
+        probe = breakers.begin(attempt.endpoint, began_at)
+        exchange, error = None, None
+        run.outcome = ABANDONED
+        try:
+            adapter = run.snapshot.adapters[deployment.name]
+            request = adapter.encode(run.call, deployment, run.dialect, {})
+            if trace.context is not None:
+                request = msgspec.structs.replace(request, headers=request.headers + trace.context.headers)
+            trace.warnings = request.warnings
+            if not trace.opened:
+                services.ledger.open(trace.opening(attempt, run.request.input_tokens))
+                trace.opened = True
+            # An answer in one piece has no first token to wait for: only the whole call's deadline holds.
+            expires_at = began_at + attempt.first_token_s if run.call.stream else run.deadline
+            exchange = await services.transports[attempt.endpoint.transport].send(
+                attempt.endpoint, request, deployment.timeouts, expires_at
+            )
+            if not 200 <= exchange.status < 300:
+                raise adapter.fault(exchange.status, exchange.headers, await exchange.read())
+            run.decoder = adapter.decoder(run.call, deployment, run.dialect)
+            await relay(run, attempt, exchange, reply, self._finish)
+        except UpstreamError as failure:
+            error = failure
+            self._failed(run, attempt, failure, reply)
+        finally:
+            if exchange is not None:
+                exchange.abort()
+            admission.leave(deployment.name)
+            measurements.end(deployment.name)
+            breakers.record(attempt.endpoint, run.outcome, probe)
+        return error
+
+    # -- how it ends ---------------------------------------------------------------------------------------------------
+
+    def _finish(self, run: Run, attempt: Attempt) -> None:
+        """Books a whole answer; called once, before its last byte leaves."""
+        services, trace, decoder = self._services, run.trace, run.decoder
+        assert decoder is not None
+        deployment, now = attempt.deployment, time.monotonic()
+        ttft_s = trace.first_at - trace.sent_at if run.call.stream else None
+        run.outcome = Outcome(now, 0.0, slow=ttft_s is not None and ttft_s > attempt.first_token_s * SLOW_SHARE)
+        usage = decoder.usage or run.estimated()
+        trace.status, trace.finish, trace.answered_by = 200, decoder.finish, deployment
+        trace.meter(deployment, usage)
+        trace.answered(attempt, now, 200)
+        self._booking.book(trace)
+        measurements = services.measurements
+        measurements.learn(run.call, deployment.name, usage)
+        measurements.record(
+            deployment.name,
+            run.request.input_tokens,
+            now,
+            ttft_s=ttft_s,
+            total_s=now - trace.sent_at,
+            output_tokens=usage.output_tokens,
+        )
+
+    def _failed(self, run: Run, attempt: Attempt, failure: UpstreamError, reply: Reply) -> None:
+        """Notes a failed attempt; what it used is known or, once content has left, estimated."""
+        trace, decoder = run.trace, run.decoder
+        if decoder is not None and (decoder.usage is not None or reply.started):
+            trace.meter(attempt.deployment, decoder.usage or run.estimated())
+        run.decoder = None
+        now = time.monotonic()
+        trace.failed(attempt, now, failure.reason.value, failure.status)
+        run.outcome = Outcome(
+            now,
+            self._draw(),
+            failure.reason,
+            retry_after_s=failure.retry_after_s,
+            content_left=reply.started,
+            named_by_caller=failure.named_by_caller,
+            should_retry=failure.should_retry,
+        )
+
+    async def _cancelled(self, run: Run, reply: Reply, caller_left: bool) -> None:
+        """Ends a call whose caller left, or that a stop of the gateway overtook: booked, and told in-band."""
+        trace, decoder = run.trace, run.decoder
+        task = asyncio.current_task()
+        if task is not None:
+            task.uncancel()
+        if trace.booked:
+            return
+        trace.status, trace.reason = 499 if caller_left else 503, Reason.CANCELLED.value
+        if trace.attempting is not None:
+            deployment = trace.attempting.deployment
+            usage = decoder.usage if decoder is not None else None
+            trace.answered_by = deployment
+            trace.meter(deployment, usage or run.estimated())
+        self._booking.book(trace)
+        if not caller_left:
+            error = Overloaded("the gateway is stopping", code="stopping", retry_after_s=1.0)
+            if not reply.started:
+                raise error
+            await reply.break_off(error)

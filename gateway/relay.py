@@ -1,0 +1,154 @@
+"""One answer on its way from an upstream to its caller: held until it has begun, booked before its last byte."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from gateway.accounting.trace import Trace
+from gateway.core.adapter import Decoder
+from gateway.core.dialect import Dialect
+from gateway.core.errors import CallError
+from gateway.core.money import Usage
+from gateway.core.types import Attempt, Call, Deployment, Outcome, Plan, Request
+from gateway.snapshot import Snapshot
+from gateway.upstream import Exchange
+
+DRAIN_S: Final = 0.5  # how long a whole answer's HTTP end is awaited, so that its connection can be used again
+BYTES_PER_TOKEN: Final = 4  # of output, where no usage came
+
+_EVENTS: Final = (b"content-type", b"text/event-stream; charset=utf-8")
+_JSON: Final = (b"content-type", b"application/json")
+_NOTHING: Final = Outcome(0.0, 0.0)
+
+
+class Reply(Protocol):
+    """Where an answer goes: a caller's connection, or a flight that several callers follow."""
+
+    started: bool
+
+    async def start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None: ...
+
+    async def write(self, data: bytes) -> None: ...
+
+    async def finish(self, data: bytes) -> None: ...
+
+    async def break_off(self, error: CallError) -> None:
+        """Ends what has begun with an error, in-band."""
+        ...
+
+
+class Run:
+    """One call under way: what it is, where it may go, and how its newest attempt stands."""
+
+    __slots__ = ("call", "deadline", "decoder", "dialect", "headers", "outcome", "plan", "request", "snapshot", "trace")
+
+    def __init__(
+        self, snapshot: Snapshot, dialect: Dialect, request: Request, plan: Plan, trace: Trace, deadline: float
+    ) -> None:
+        self.snapshot = snapshot
+        self.dialect = dialect
+        self.call: Call = request.call
+        self.request = request
+        self.plan = plan
+        self.trace = trace
+        self.deadline = deadline  # monotonic seconds
+        self.decoder: Decoder | None = None
+        self.outcome = _NOTHING
+        self.headers: list[tuple[bytes, bytes]] | None = None  # of an answer that goes out through a flight
+
+    def deployment(self, name: str) -> Deployment | None:
+        """Returns a deployment of this call's config."""
+        return next((each for each in self.snapshot.deployments if each.name == name), None)
+
+    def estimated(self) -> Usage:
+        """Returns what the call used so far as well as we know it: no provider has said."""
+        said = self.decoder.output_bytes if self.decoder is not None else 0
+        return Usage(fresh_input=self.request.input_tokens, output_text=-(-said // BYTES_PER_TOKEN), estimated=True)
+
+
+async def relay(
+    run: Run, attempt: Attempt, exchange: Exchange, reply: Reply, whole: Callable[[Run, Attempt], None]
+) -> None:
+    """Hands an answer on; `whole` is called once it is proven whole, before its last byte leaves.
+
+    Nothing leaves before the first content: an error inside a 200, or an empty stream, can still go elsewhere.
+    Raises UpstreamError (StreamCut among them); `reply.started` then says whether content has left.
+    """
+    decoder, trace, deadline = run.decoder, run.trace, run.deadline
+    assert decoder is not None
+    idle_s = attempt.deployment.timeouts.idle_s
+    held: list[bytes] = []
+    progress = 0
+    while True:
+        data = await exchange.next()
+        if data is None:
+            held += decoder.end()
+            break
+        pieces = decoder.feed(data)
+        if decoder.progress != progress:
+            progress = decoder.progress
+            now = trace.last_at = time.monotonic()
+            if not trace.first_at:
+                trace.first_at = now
+            exchange.expires_at = now + idle_s if now + idle_s < deadline else deadline
+        held += pieces
+        if decoder.complete:
+            break
+        if held and decoder.started:
+            if not reply.started:
+                await reply.start(200, answer_headers(run, attempt))
+            piece = held[0] if len(held) == 1 else b"".join(held)
+            held.clear()
+            await reply.write(piece)
+            # A slow caller is no fault of the upstream's: it has its time from when it may go on.
+            exchange.expires_at = min(time.monotonic() + idle_s, deadline)
+    if not trace.first_at:
+        trace.first_at = trace.last_at = time.monotonic()
+    whole(run, attempt)
+    last = held[0] if len(held) == 1 else b"".join(held)
+    if not reply.started:
+        headers = answer_headers(run, attempt)
+        if not run.call.stream:
+            headers.append((b"content-length", b"%d" % len(last)))
+        await reply.start(200, headers)
+    await reply.finish(last)
+    if data is not None:
+        exchange.expires_at = time.monotonic() + DRAIN_S
+        while await exchange.next() is not None:
+            pass
+
+
+def typed(call: Call) -> tuple[bytes, bytes]:
+    """Returns the content type of an answer to this call."""
+    return _EVENTS if call.stream else _JSON
+
+
+def answer_headers(run: Run, attempt: Attempt) -> list[tuple[bytes, bytes]]:
+    """Returns the head of an answer: its type, who gave it, and where the time went (milliseconds)."""
+    trace, now = run.trace, time.monotonic()
+    headers = [
+        typed(run.call),
+        (b"x-request-id", run.call.id.encode()),
+        (b"x-headgate-decision", run.call.id.encode()),
+        (b"x-headgate-deployment", attempt.deployment.name.encode()),
+        (
+            b"server-timing",
+            b"parse;dur=%.2f, policy;dur=%.2f, queue;dur=%.2f, upstream;dur=%.2f, total;dur=%.2f"
+            % (
+                (trace.parsed_at - trace.arrived_at) * 1e3,
+                (trace.planned_at - trace.parsed_at) * 1e3,
+                trace.queued_s * 1e3,
+                (now - trace.sent_at) * 1e3,
+                (now - trace.arrived_at) * 1e3,
+            ),
+        ),
+    ]
+    if run.call.stream:
+        headers.append((b"cache-control", b"no-cache"))
+    if trace.cache != "-":
+        headers.append((b"x-headgate-cache", trace.cache.encode()))
+    if trace.warnings:
+        headers.append((b"x-headgate-warnings", "; ".join(trace.warnings).encode("ascii", "replace")))
+    return headers

@@ -1,0 +1,314 @@
+"""The simulator: where it listens, what goes wrong with which request, who may run, what was asked of it."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final, Literal, Self
+
+import msgspec
+
+from gateway.core.blocks import Json
+from gateway.simulator import anthropic, openai, vllm
+from gateway.simulator.answers import Ask, answer, count, ended
+from gateway.simulator.connection import Connection, Seen
+from gateway.simulator.faults import Fault
+from gateway.simulator.play import End, Refused, Reply, Step, perform, plain, refusal
+from gateway.simulator.wire import Wire
+
+_KEPT_REQUESTS: Final = 1000
+_KEPT_BYTES: Final = 64 * 1024 * 1024
+_MARKED_PREFIXES: Final = 1024
+
+
+class Simulator:
+    """A provider on a socket, with a script of faults.
+
+    `async with Simulator() as simulator` listens on a free loopback port, `simulator.url`. `script` holds what the
+    next requests for an answer get, in order (None is a fine one); `faults` the same by model, or by path for those
+    without a model ("/health"). Both come before faults that a request names itself. `requests` are the last ones.
+    """
+
+    def __init__(
+        self,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        *,
+        wire: Literal["openai", "vllm"] = "openai",
+        models: tuple[str, ...] = ("demo",),
+        ttft_s: float = 0.002,
+        tpot_s: float = 0.0,
+        max_running: int | None = None,
+        max_queued: int | None = None,
+        keep_alive_s: float = 75.0,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self.host = host
+        self.port = port
+        self.wire = wire
+        self.models = models
+        self.ttft_s = ttft_s
+        self.tpot_s = tpot_s
+        self.max_running = max_running
+        self.max_queued = max_queued  # as vLLM's --max-num-queued-reqs: waiting and running together
+        self.keep_alive_s = keep_alive_s
+        self.tls = tls
+        self.script: deque[Fault | None] = deque()
+        self.faults: dict[str, list[Fault | None]] = {}
+        self.requests: deque[Seen] = deque(maxlen=_KEPT_REQUESTS)
+        self.accepted = 0  # connections, ever
+        self.answered = 0  # answers that left whole
+        self.aborted = 0  # answers whose reader went away
+        self.metrics = vllm.Metrics()
+        self.cache = vllm.PrefixCache()
+        self.connections: set[Connection] = set()
+        self._running = 0
+        self._waiting: deque[Callable[[], None]] = deque()
+        self._marked: OrderedDict[str, None] = OrderedDict()
+        self._struck: dict[str, int] = {}
+        self._kept_bytes = 0
+        self._serial = 0
+        self._server: asyncio.Server | None = None
+        chat, completions = (openai.Chat(), openai.Completions())
+        if wire == "vllm":
+            chat, completions = (vllm.VllmChat(), vllm.VllmCompletions())
+        self._wires: dict[str, Wire] = {
+            "/chat/completions": chat,
+            "/completions": completions,
+            "/messages": anthropic.Messages(),
+        }
+        self._chat: Wire = chat
+
+    @property
+    def url(self) -> str:
+        """Where it listens, without a path."""
+        return f"http{'s' if self.tls else ''}://{self.host}:{self.port}"
+
+    @property
+    def in_flight(self) -> int:
+        """Answers that have begun or wait for their turn."""
+        return self._running + len(self._waiting)
+
+    async def __aenter__(self) -> Self:
+        await self.listen()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def listen(self) -> None:
+        """Listens, again on the same port after `refuse`."""
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(
+            lambda: Connection(self), self.host, self.port, ssl=self.tls, reuse_address=True, backlog=1024
+        )
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def refuse(self) -> None:
+        """Stops listening, so that connecting is refused; open connections go on."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+            await asyncio.sleep(0)
+
+    async def close(self) -> None:
+        """Stops listening and drops every connection."""
+        await self.refuse()
+        for connection in tuple(self.connections):
+            connection.drop()
+        await asyncio.sleep(0)
+
+    def reset(self) -> None:
+        """Forgets faults, requests and counts."""
+        self.script.clear()
+        self.faults.clear()
+        self.requests.clear()
+        self._struck.clear()
+        self._kept_bytes = 0
+        self.accepted = self.answered = self.aborted = 0
+
+    # -- what a connection asks ----------------------------------------------------------------------------------
+
+    def keep(self, seen: Seen) -> None:
+        """Records a request, within bounds of number and bytes."""
+        if len(self.requests) == self.requests.maxlen:
+            self._kept_bytes -= len(self.requests[0].body)
+        self.requests.append(seen)
+        self._kept_bytes += len(seen.body)
+        while self._kept_bytes > _KEPT_BYTES and len(self.requests) > 1:
+            self._kept_bytes -= len(self.requests.popleft().body)
+
+    def early(self, headers: list[tuple[bytes, bytes]]) -> list[Step] | None:
+        """Returns the answer that does not wait for the request's body, where one was ordered."""
+        fault = self.script[0] if self.script else None
+        if fault is None or fault.kind != "early":
+            named = dict(headers).get(b"x-simulate", b"").decode("latin-1")
+            if not named.startswith("early"):
+                return None
+            fault = Fault.parse(named)
+        else:
+            _taken(self.script)
+        refused = refusal(fault)
+        return None if refused is None else self._refused(self._chat, refused)
+
+    def answer(self, seen: Seen) -> tuple[list[Step], Reply | None]:
+        """Returns the steps that answer a request, and the reply where a model answers."""
+        path = seen.path.partition("?")[0]
+        wire = next((wire for suffix, wire in self._wires.items() if path.endswith(suffix)), None)
+        try:
+            if wire is None or seen.method != "POST":
+                return self._aside(seen, path), None
+            return self._ask(seen, wire)
+        except Refused as refused:
+            return self._refused(wire or self._chat, refused), None
+        except (TypeError, AttributeError, KeyError, ValueError):
+            return self._refused(wire or self._chat, Refused(400, "Invalid request: a field has the wrong type.")), None
+
+    def admit(self, begin: Callable[[], None]) -> None:
+        """Calls `begin` now, or when one of `max_running` places is free."""
+        if self.max_running is not None and self._running >= self.max_running:
+            self._waiting.append(begin)
+            return
+        self._running += 1
+        begin()
+
+    def leave_queue(self, begin: Callable[[], None]) -> None:
+        """Takes an answer out of the queue whose reader left before its turn came."""
+        self._waiting.remove(begin)
+
+    def release(self) -> None:
+        """Gives a place back, to the one that has waited longest."""
+        self._running -= 1
+        if self._waiting:
+            self._running += 1
+            self._waiting.popleft()()
+
+    def _ask(self, seen: Seen, wire: Wire) -> tuple[list[Step], Reply]:
+        if isinstance(wire, anthropic.Messages) and seen.header(b"anthropic-version") is None:
+            raise Refused(400, "anthropic-version: header is required")
+        body = _object(seen)
+        fault = self._fault(seen, body)
+        refused = refusal(fault) if fault else None
+        if refused is not None:
+            raise refused
+        if self.max_queued is not None and self.in_flight >= self.max_queued:
+            self.metrics.rejections += 1
+            raise Refused(503, "The request queue is full; try again later or on a different instance.")
+        ask = wire.read(body)
+        if fault is not None and fault.tokens is not None:
+            ask = msgspec.structs.replace(ask, min_tokens=fault.tokens, max_tokens=fault.tokens)
+        answers = [answer(ask, choice) for choice in range(ask.n)]
+        if fault is not None and fault.kind in ("filter", "abort"):
+            finish = "content_filter" if fault.kind == "filter" else "abort"
+            answers = [ended(one, finish, fault.after) for one in answers]
+        self._serial += 1
+        reply = wire.reply(ask, answers, self._cached(ask, wire), self._serial)
+        return perform(reply, fault, self.ttft_s, self.tpot_s), reply
+
+    def _cached(self, ask: Ask, wire: Wire) -> int:
+        """Returns how much of the prompt was cached: by blocks, or (Anthropic) up to the caller's mark."""
+        if not isinstance(wire, anthropic.Messages):
+            cached = self.cache.pass_through(ask.prompt)
+            # OpenAI caches prompts from 1,024 tokens on, in steps of 128
+            return cached if self.wire == "vllm" else (cached // 128 * 128 if cached >= 1024 else 0)
+        if ask.marked is None:
+            return 0
+        known = ask.marked in self._marked
+        self._marked[ask.marked] = None
+        self._marked.move_to_end(ask.marked)
+        while len(self._marked) > _MARKED_PREFIXES:
+            self._marked.popitem(last=False)
+        return count(ask.marked) if known else 0
+
+    def _fault(self, seen: Seen, body: dict[str, Json]) -> Fault | None:
+        """Returns what goes wrong with this request, and takes the fault's name out of the model's."""
+        model, _, named = str(body.get("model") or "").partition("!")
+        if named:
+            body["model"] = model
+        if self.script:
+            return _taken(self.script)
+        if self.faults.get(model):
+            return _taken(self.faults[model])
+        header = seen.header(b"x-simulate")
+        text = header.decode("latin-1") if header else named
+        if not text:
+            return None
+        try:
+            fault = Fault.parse(text)
+        except (ValueError, msgspec.ValidationError) as error:
+            raise Refused(400, str(error), param="model") from None
+        if fault.times is not None:
+            strike = self._struck.get(f"{model}!{text}", 0)
+            if strike >= fault.times:
+                return None
+            self._struck[f"{model}!{text}"] = strike + 1
+        return fault
+
+    def _aside(self, seen: Seen, path: str) -> list[Step]:
+        """Answers what is not a model's answer: lists, embeddings, health, metrics."""
+        planned = self.faults.get(path)
+        fault = _taken(planned) if planned else None
+        if fault is not None:
+            if (refused := refusal(fault)) is not None:
+                raise refused
+            if fault.kind in ("hang", "reset", "close"):
+                return [Step(0.0, end={"hang": End.HOLD, "reset": End.RST, "close": End.FIN}[fault.kind])]
+        if path.endswith("/embeddings") and seen.method == "POST":
+            body = _object(seen)
+            if (fault := self._fault(seen, body)) is not None and (refused := refusal(fault)) is not None:
+                raise refused
+            return _json(openai.embeddings(body))
+        if path.endswith("/messages/count_tokens") and seen.method == "POST":
+            return _json(anthropic.count_tokens(_object(seen)))
+        if seen.method != "GET":
+            raise Refused(404, f"Invalid URL ({seen.method} {path})")
+        if path.endswith("/models"):
+            if seen.header(b"anthropic-version") is not None:
+                return _json(anthropic.models(self.models))
+            return _json((vllm if self.wire == "vllm" else openai).models(self.models))
+        if self.wire == "vllm" and path == "/metrics":
+            page = self.metrics.page(self.models[0], self._running, len(self._waiting), self.cache)
+            return plain(200, page, content_type="text/plain; version=0.0.4; charset=utf-8")
+        if path in ("/health", "/ping"):
+            return plain(200, b"")
+        if self.wire == "vllm" and path == "/version":
+            return _json(msgspec.json.encode({"version": vllm.VERSION}))
+        if self.wire == "vllm" and path == "/load":
+            return _json(msgspec.json.encode({"server_load": self.in_flight}))
+        raise Refused(404, f"Invalid URL ({seen.method} {path})")
+
+    def _refused(self, wire: Wire, refused: Refused) -> list[Step]:
+        return plain(refused.status, wire.failure(refused), refused.headers)
+
+
+async def serve(
+    host: str, port: int, *, wire: Literal["openai", "vllm"] = "openai", ttft_s: float = 0.15, tpot_s: float = 0.015
+) -> None:
+    """Serves until cancelled: the body of `headgate simulate --listen`. Raises OSError where it cannot listen."""
+    async with Simulator(host, port, wire=wire, ttft_s=ttft_s, tpot_s=tpot_s):
+        await asyncio.Event().wait()
+
+
+def _taken(plan: deque[Fault | None] | list[Fault | None]) -> Fault | None:
+    """Takes the next of a plan; one with `times` stays for as many requests."""
+    fault = plan[0]
+    if fault is not None and fault.times is not None and fault.times > 1:
+        plan[0] = msgspec.structs.replace(fault, times=fault.times - 1)
+    else:
+        del plan[0]
+    return fault
+
+
+def _object(seen: Seen) -> dict[str, Json]:
+    with suppress(msgspec.DecodeError):
+        body = seen.json()
+        if isinstance(body, dict):
+            return body
+    raise Refused(400, "We could not parse the JSON body of your request.")
+
+
+def _json(body: bytes) -> list[Step]:
+    return plain(200, body)

@@ -1,0 +1,123 @@
+"""Every metric's name, kind, labels and meaning, in one table: recorded, shown, exported and documented from here."""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+import msgspec
+
+
+class Metric(msgspec.Struct, frozen=True):
+    """One family. Of a histogram, `bounds` are the upper ends of its buckets."""
+
+    name: str
+    kind: Literal["counter", "gauge", "histogram"]
+    help: str
+    labels: tuple[str, ...] = ()
+    bounds: tuple[float, ...] = ()
+
+
+# A cached answer takes under a millisecond, a reasoning model minutes: two steps per factor of ten in between.
+_LATENCY: Final = (0.001, 0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 0.8, 1.2, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0)
+# 2,000 down to 3 tokens a second.
+_PER_TOKEN: Final = (0.0005, 0.002, 0.005, 0.008, 0.012, 0.016, 0.02, 0.025, 0.033, 0.05, 0.08, 0.125, 0.333)
+_DURATION: Final = (0.001, 0.01, 0.1, 0.3, 1.0, 2.0, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 320.0, 600.0)
+# What the gateway adds itself is some tens of microseconds.
+_OVERHEAD: Final = (0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.5)
+
+CALLS: Final = Metric(
+    "headgate_calls_total",
+    "counter",
+    "Calls answered, by outcome. reason is empty for an answer.",
+    ("route", "deployment", "team", "status", "reason"),
+)
+CACHE_LOOKUPS: Final = Metric(
+    "headgate_cache_lookups_total", "counter", "Calls that may be cached, by hit or miss.", ("route", "outcome")
+)
+TOKENS: Final = Metric(
+    "headgate_tokens_total",
+    "counter",
+    "Tokens by bucket; each token is in exactly one.",
+    ("deployment", "team", "bucket"),
+)
+COST: Final = Metric(
+    "headgate_cost_nano_usd_total", "counter", "Cost in billionths of a dollar.", ("deployment", "team")
+)
+SAVED: Final = Metric(
+    "headgate_saved_nano_usd_total",
+    "counter",
+    "What the cache or the choice saved, in billionths of a dollar.",
+    ("deployment", "team"),
+)
+UNPRICED: Final = Metric(
+    "headgate_unpriced_calls_total", "counter", "Calls whose price is unknown: in no sum of money.", ("deployment",)
+)
+ESTIMATED: Final = Metric(
+    "headgate_usage_estimated_total", "counter", "Calls whose usage is our estimate.", ("deployment",)
+)
+SUSPECT: Final = Metric(
+    "headgate_usage_suspect_total", "counter", "Calls whose reported usage contradicts itself.", ("deployment",)
+)
+FAILED_ATTEMPTS: Final = Metric(
+    "headgate_failed_attempts_total", "counter", "Attempts that failed, by reason.", ("deployment", "reason")
+)
+DROPPED_EVENTS: Final = Metric(
+    "headgate_dropped_events_total",
+    "counter",
+    "Stream events that were not JSON and were not passed on.",
+    ("deployment",),
+)
+SHED: Final = Metric("headgate_shed_total", "counter", "Calls refused because the gateway was full.", ())
+BREAKER_CHANGES: Final = Metric(
+    "headgate_breaker_changes_total", "counter", "Changes of a breaker, by the state it came to.", ("endpoint", "state")
+)
+RELOADS: Final = Metric(
+    "headgate_config_reloads_total", "counter", "Configs read, by whether they serve or were refused.", ("outcome",)
+)
+TTFT: Final = Metric(
+    "headgate_time_to_first_token_seconds",
+    "histogram",
+    "From a call's arrival to its first content.",
+    ("deployment",),
+    _LATENCY,
+)
+TPOT: Final = Metric(
+    "headgate_time_per_output_token_seconds",
+    "histogram",
+    "Between two output tokens, averaged over a streamed call.",
+    ("deployment",),
+    _PER_TOKEN,
+)
+DURATION: Final = Metric(
+    "headgate_call_duration_seconds", "histogram", "From a call's arrival to its last byte.", ("deployment",), _DURATION
+)
+OVERHEAD: Final = Metric(
+    "headgate_overhead_seconds",
+    "histogram",
+    "The part of a call that waits for no upstream and no queue.",
+    (),
+    _OVERHEAD,
+)
+IN_FLIGHT: Final = Metric("headgate_in_flight", "gauge", "Calls in flight.", ("deployment",))
+QUEUED: Final = Metric("headgate_queued", "gauge", "Calls that wait to be let in.", ())
+CONNECTIONS: Final = Metric(
+    "headgate_upstream_connections", "gauge", "Open connections to upstreams.", ("origin", "state")
+)
+BREAKERS: Final = Metric(
+    "headgate_breaker_state", "gauge", "1 for the state a breaker is in, 0 for the others.", ("endpoint", "state")
+)
+REVISION: Final = Metric("headgate_config_revision", "gauge", "The config revision that serves.", ())
+JOURNAL: Final = Metric(
+    "headgate_journal_waiting_bytes", "gauge", "Receipts in the journal that are not in the database yet.", ()
+)
+CACHE_BYTES: Final = Metric("headgate_cache_bytes", "gauge", "Memory that kept answers take.", ())
+CACHE_ENTRIES: Final = Metric("headgate_cache_entries", "gauge", "Kept answers.", ())
+BUILD: Final = Metric("headgate_build_info", "gauge", "Always 1; the version is its label.", ("version",))
+
+METRICS: Final = (
+    CALLS, FAILED_ATTEMPTS, SHED, TTFT, TPOT, DURATION, OVERHEAD, TOKENS, COST, SAVED, UNPRICED, ESTIMATED, SUSPECT,
+    CACHE_LOOKUPS, CACHE_BYTES, CACHE_ENTRIES, IN_FLIGHT, QUEUED, CONNECTIONS, BREAKERS, BREAKER_CHANGES,
+    DROPPED_EVENTS, RELOADS, REVISION, JOURNAL, BUILD,
+)  # fmt: skip
+
+BREAKER_STATES: Final = ("closed", "half-open", "open")

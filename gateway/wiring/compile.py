@@ -1,0 +1,124 @@
+"""Config -> Snapshot: names resolved, prices bound, the proof done, the config's own tests passed, or every reason why not."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import msgspec
+
+from gateway.auth import Team, anonymous, keys_of, principal_of
+from gateway.cache import Cache, CacheSettings, epoch_of
+from gateway.classify import Classifier
+from gateway.config import Config, Loaded
+from gateway.core.errors import ConfigError
+from gateway.core.types import Call, Principal, Sensitivity
+from gateway.routing import Given, Matrix, Routing, prove, run_tests
+from gateway.snapshot import Snapshot
+from gateway.state.cache import ResponseCache
+from gateway.state.protocols import KeyRow
+from gateway.wiring.labels import classifier_of
+from gateway.wiring.places import Places
+from gateway.wiring.rules import routing_of, tests_of
+
+
+class Compiled(msgspec.Struct, frozen=True):
+    """A snapshot, the proof that it rests on, and what deserves a word without refusing it."""
+
+    snapshot: Snapshot
+    matrix: Matrix
+    warnings: tuple[str, ...]
+
+
+def compile_config(
+    loaded: Loaded, places: Places, stored_keys: Sequence[KeyRow], cached: ResponseCache, revision: int
+) -> Compiled:
+    """Compiles a loaded config; raises ConfigError with every problem, each at its place in the file."""
+    config = loaded.config
+    levels = tuple(config.sensitivity.levels)
+    problems = [f"{loaded.at(*path)}: {message}" for path, message in places.problems]
+    routing = routing_of(config.policies, places.deployments, levels)
+    classifier = classifier_of(config.sensitivity)
+    matrix = prove(routing)
+    problems += [f"{loaded.at('policies')}: {message}" for message in matrix.errors]
+    if not problems:
+        problems += _failed_tests(loaded, classifier, routing)
+    if problems:
+        raise ConfigError(problems)
+    keys = keys_of(
+        [*written_keys(config), *stored_keys],
+        levels,
+        teams_of(config),
+        anonymous=anonymous() if config.auth == "open" else None,
+    )
+    snapshot = Snapshot(
+        revision=revision,
+        compiled_at=int(time.time()),
+        open_door=config.auth == "open",
+        levels=levels,
+        deployments=tuple(places.deployments.values()),
+        adapters=places.adapters,
+        keys=keys,
+        classifier=classifier,
+        routing=routing,
+        cache=Cache(cached, CacheSettings(config.cache.at, config.cache.ttl, config.cache.share, config.cache.max_entry)),
+        epoch=epoch_of(places.deployments.values()),
+    )
+    notes = [f"{loaded.at(*path)}: {message}" for path, message in places.notes]
+    return Compiled(snapshot, matrix, (*loaded.warnings, *notes, *matrix.warnings))
+
+
+def _failed_tests(loaded: Loaded, classifier: Classifier, routing: Routing) -> list[str]:
+    """Runs the config's own tests against the very engine and detectors that will serve."""
+    config = loaded.config
+    levels = config.sensitivity.levels
+    floors = {key.name: row for key, row in zip(config.keys, written_keys(config), strict=True)}
+    teams = teams_of(config)
+
+    def caller(given: Given) -> Principal:
+        row = floors.get(given.key or "")
+        if row is not None:
+            return principal_of(row, levels, teams)
+        return principal_of(KeyRow(hash="", name=given.key or "policy-test", team=given.team, user=given.user), levels, teams)
+
+    def classify(text: str, principal: Principal) -> Sensitivity:
+        body = msgspec.json.encode({"messages": [{"role": "user", "content": text}]})
+        return classifier.classify(Call("policy-test", "chat", "chat", body), principal)
+
+    return [
+        f"{loaded.at('policies', 'tests', int(index))}: test failed: {why}"
+        for index, _, why in (
+            failure.partition(": ") for failure in run_tests(tests_of(config.policies.tests, levels), routing, classify, caller)
+        )
+    ]
+
+
+def teams_of(config: Config) -> dict[str, Team]:
+    """Returns what keys inherit of their teams."""
+    levels = config.sensitivity.levels
+    return {
+        name: Team(
+            levels.index(team.sensitivity) if team.sensitivity is not None else 0, tuple(sorted(team.tags.items()))
+        )
+        for name, team in config.teams.items()
+    }
+
+
+def written_keys(config: Config) -> list[KeyRow]:
+    """Returns the config's own keys, as the store would hold them."""
+    return [
+        KeyRow(
+            hash=key.hash,
+            name=key.name,
+            team=key.team,
+            user=key.user,
+            tags=tuple(sorted(key.tags.items())),
+            models=None if key.models is None else tuple(key.models),
+            routes=None if key.routes is None else tuple(key.routes),
+            sensitivity=key.sensitivity,
+            expires_at=None if key.expires is None else key.expires.timestamp(),
+            enabled=key.enabled,
+            strict=key.strict,
+        )
+        for key in config.keys
+    ]

@@ -1,0 +1,51 @@
+"""Every kind of provider: its adapter, where it listens unless a config says otherwise, and what it needs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+import msgspec
+
+from adapters import anthropic, compatible, openai, vllm
+from adapters.dialects.chat import ChatDialect
+from adapters.dialects.completions import CompletionsDialect
+from adapters.dialects.embeddings import EmbeddingsDialect
+from gateway.config import Kind
+from gateway.core.adapter import Adapter
+from gateway.core.dialect import Dialect
+
+SIMULATOR: Final = "simulator"
+_OPENAI_FAMILIES: Final = frozenset({"chat", "completions", "embeddings"})
+
+
+class Wire(msgspec.Struct, frozen=True):
+    """One kind: `base_url` of None must be configured; `serves` are the endpoint families that it speaks."""
+
+    adapter: Callable[[], Adapter]
+    base_url: str | None
+    needs_key: bool = True
+    serves: frozenset[str] = _OPENAI_FAMILIES
+
+
+WIRES: Final[Mapping[str, Wire]] = {
+    "openai": Wire(openai.adapter, openai.BASE_URL),
+    "anthropic": Wire(anthropic.adapter, anthropic.BASE_URL, serves=frozenset({"chat"})),
+    "vllm": Wire(vllm.adapter, None, needs_key=False),
+    "openai_compatible": Wire(openai.adapter, None, needs_key=False),
+    SIMULATOR: Wire(openai.adapter, None, needs_key=False),
+} | {
+    kind: Wire(lambda kind=kind: compatible.adapter(kind), row.base_url, row.needs_key)  # type: ignore[misc]
+    for kind, row in compatible.KINDS.items()
+}
+
+KINDS: Final[Mapping[str, Kind]] = {
+    name: Kind(needs_key=wire.needs_key, needs_base_url=wire.base_url is None and name != SIMULATOR)
+    for name, wire in WIRES.items()
+}
+
+DIALECTS: Final[Mapping[str, Dialect]] = {
+    "chat": ChatDialect(),
+    "completions": CompletionsDialect(),
+    "embeddings": EmbeddingsDialect(),
+}

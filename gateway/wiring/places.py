@@ -1,0 +1,157 @@
+"""Providers and deployments as written -> deployments as compiled: origins, credentials, prices, timeouts bound."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from typing import Final, NamedTuple
+from urllib.parse import SplitResult, urlsplit
+
+from gateway.config import Config, Loaded
+from gateway.config import providers as written
+from gateway.core.adapter import Adapter
+from gateway.core.money import Price
+from gateway.core.types import Deployment, Endpoint, Headers, Origin, Timeouts
+from gateway.prices import Catalogue, price_from
+from gateway.upstream import Transport
+from gateway.wiring.kinds import SIMULATOR, WIRES, Wire
+
+_PORTS: Final = {"http": 80, "https": 443}
+
+Problem = tuple[tuple[str | int, ...], str]
+
+
+class Transports(dict[str, Transport]):
+    """The transports of a process, by name; one for each way out that a config has asked for."""
+
+    def named(self, provider: written.Provider) -> str:
+        """Returns the name of the transport that a provider's calls take; makes it on its first use."""
+        proxy = provider.proxy.reveal() if provider.proxy is not None and provider.proxy.present else None
+        name = provider.transport
+        if proxy or provider.ca_file:
+            # Secrets may stand in a proxy's URL: a name holds their hash.
+            name += ":" + hashlib.sha256(f"{proxy}|{provider.ca_file}".encode()).hexdigest()[:12]
+        if name not in self:
+            self[name] = _transport(provider, proxy)
+        return name
+
+
+def _transport(provider: written.Provider, proxy: str | None) -> Transport:
+    if provider.transport == "httpx":
+        from gateway.upstream.httpx_transport import HttpxTransport
+
+        return HttpxTransport(proxy=proxy, ca_file=provider.ca_file)
+    from gateway.upstream.http1 import Http1Transport
+
+    return Http1Transport(ca_file=provider.ca_file)
+
+
+class Places(NamedTuple):
+    """What `places_of` compiles: deployments by name, the adapter of each, and what is wrong with them."""
+
+    deployments: dict[str, Deployment]
+    adapters: dict[str, Adapter]
+    problems: list[Problem]
+    notes: list[Problem]
+
+
+def places_of(
+    loaded: Loaded, catalogue: Catalogue, transports: Transports, simulator: Callable[[], Origin]
+) -> Places:
+    """Compiles every deployment; a price that is unknown where none is given is a problem, never zero."""
+    config = loaded.config
+    adapters = {name: WIRES[provider.kind].adapter() for name, provider in config.providers.items()}
+    places = Places({}, {}, [], [])
+    for name, deployment in config.deployments.items():
+        provider = config.providers[deployment.provider]
+        adapter = adapters[deployment.provider]
+        facts = catalogue.find(provider.kind, deployment.model)
+        price = _price(config, deployment, facts.price)
+        if price is None:
+            places.problems.append(
+                (
+                    ("deployments", name),
+                    f"the price of {deployment.model!r} at {provider.kind!r} is unknown: write `price: {{input: …, "
+                    "output: …}}`, `price: free`, or `unknown_price` for all such deployments",
+                )
+            )
+        elif deployment.price is None:
+            places.notes.extend((("deployments", name), f"price of {name!r}: {note}") for note in facts.notes)
+        wire = WIRES[provider.kind]
+        urls = _urls(provider, wire, simulator)
+        places.adapters[name] = adapter
+        places.deployments[name] = Deployment(
+            name=name,
+            provider=deployment.provider,
+            kind=provider.kind,
+            model=deployment.model,
+            adapter=adapter.name,
+            base_path=urls[0].path.rstrip("/").encode() if urls else b"",
+            endpoints=_endpoints(name, deployment.provider, provider, adapter, urls, transports),
+            location=provider.place,
+            retention=provider.keeps,
+            clearance=_clearance(config, provider, deployment),
+            price=price,
+            context_window=deployment.context_window or facts.context_window,
+            max_output=deployment.max_output,
+            default_temperature=deployment.default_temperature,
+            capabilities=deployment.can,
+            serves=frozenset(deployment.endpoints) & wire.serves,
+            timeouts=deployment.timeouts.onto(provider.timeouts.onto(Timeouts())),
+            disabled=loaded.disabled.get(deployment.provider),
+        )
+    return places
+
+
+def _price(config: Config, deployment: written.Deployment, listed: Price | None) -> Price | None:
+    if deployment.price is not None:
+        return price_from(deployment.price.written)
+    if listed is not None:
+        return listed
+    return price_from(config.unknown_price.written, "ceiling") if config.unknown_price is not None else None
+
+
+def _urls(provider: written.Provider, wire: Wire, simulator: Callable[[], Origin]) -> list[SplitResult]:
+    if provider.kind == SIMULATOR:
+        return [urlsplit(f"{simulator()}/v1")]
+    return [urlsplit(url) for url in provider.endpoints or [provider.base_url or wire.base_url or ""]]
+
+
+def _endpoints(
+    deployment: str,
+    name: str,
+    provider: written.Provider,
+    adapter: Adapter,
+    urls: list[SplitResult],
+    transports: Transports,
+) -> tuple[Endpoint, ...]:
+    """One endpoint per server and credential; a server that takes no key has one."""
+    headers: Headers = tuple(
+        (header.lower().encode(), secret.reveal().encode("latin-1"))
+        for header, secret in provider.headers.items()
+        if secret.present
+    )
+    transport = transports.named(provider)
+    endpoints = []
+    for url in urls:
+        origin = Origin(url.scheme, url.hostname or "", url.port or _PORTS[url.scheme])
+        for index, secret in enumerate(provider.credentials or [None]):
+            auth = adapter.authorize(secret.reveal()) if secret is not None else ()
+            endpoints.append(
+                Endpoint(
+                    id=f"{deployment}#{len(endpoints)}",
+                    deployment=deployment,
+                    provider=name,
+                    origin=origin,
+                    auth=(*auth, *headers),
+                    credential=f"{name}/{index}" if secret is not None else "",
+                    transport=transport,
+                )
+            )
+    return tuple(endpoints)
+
+
+def _clearance(config: Config, provider: written.Provider, deployment: written.Deployment) -> int:
+    settings = config.sensitivity
+    level = deployment.clearance or provider.clearance or settings.clearance.get(provider.place)
+    return settings.levels.index(level) if level is not None else 0

@@ -1,0 +1,250 @@
+"""The running gateway: services that outlive a config, the config that serves, and the way from one to the next."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+import structlog
+
+from gateway.accounting.journal import Journal
+from gateway.accounting.ledger import Ledger
+from gateway.admission import Admission
+from gateway.admission import Limits as AdmissionLimits
+from gateway.attempts import LESSONS, RetryBudget
+from gateway.breakers import Breakers, Change
+from gateway.breakers import Settings as BreakerSettings
+from gateway.cache import Flights
+from gateway.config import Config, Loaded, load
+from gateway.core.errors import ConfigError
+from gateway.core.types import Endpoint, Origin
+from gateway.measure import Measurements
+from gateway.pipeline import Pipeline, Services
+from gateway.prices import Catalogue
+from gateway.simulator import Simulator
+from gateway.state.cache import MemoryResponseCache, ResponseCache
+from gateway.state.sqlite import SqliteStore
+from gateway.telemetry import Telemetry, names
+from gateway.wiring.compile import Compiled, compile_config
+from gateway.wiring.kinds import KINDS, SIMULATOR
+from gateway.wiring.labels import DETECTORS
+from gateway.wiring.places import Transports, places_of
+from gateway.wiring.rules import windows_of
+
+_log = structlog.get_logger("headgate")
+
+VERSION = version("headgate")
+
+
+def read_config(path: Path, environ: Mapping[str, str]) -> Loaded:
+    """Loads a config file with the kinds and detectors that this build has; raises ConfigError."""
+    return load(path, environ, KINDS, DETECTORS)
+
+
+def dry_compile(loaded: Loaded, stored: SqliteStore | None = None) -> Compiled:
+    """Compiles a config as if to serve it, opening nothing; raises ConfigError."""
+    places = places_of(
+        loaded, Catalogue(datetime.now(UTC).date()), Transports(), lambda: Origin("http", "127.0.0.1", 9)
+    )
+    return compile_config(loaded, places, stored.keys() if stored is not None else (), MemoryResponseCache(0, 0.0), 0)
+
+
+class Runtime:
+    """Owns every service of one process. `start` raises ConfigError; `reload` keeps the old config on any problem."""
+
+    def __init__(self, path: Path, environ: Mapping[str, str]) -> None:
+        self.path = path
+        self._environ = environ
+        self._revision = 0
+        self._simulator: Simulator | None = None
+        self._transports = Transports()
+        self._cached: ResponseCache | None = None
+        self._cached_by: object = None
+        self._known_keys = -1
+        self.reload_problems: tuple[str, ...] = ()
+        self.loaded: Loaded
+        self.compiled: Compiled
+        self.pipeline: Pipeline
+        self.services: Services
+        self.store: SqliteStore
+
+    async def start(self) -> None:
+        """Loads the config and brings everything up but the listener."""
+        self.loaded = loaded = read_config(self.path, self._environ)
+        config = loaded.config
+        self.store = SqliteStore(config.store.path)
+        try:
+            compiled = await self._compile(loaded)
+            telemetry = Telemetry(VERSION, config.telemetry.otlp, config.telemetry.spans)
+            journal = Journal(
+                Path(config.store.journal),
+                max_bytes=config.store.journal_max,
+                sync=config.store.sync,
+                sync_interval_s=config.store.sync_interval,
+            )
+        except ConfigError:
+            self.store.close()
+            raise
+        ledger = Ledger(journal, self.store)
+        ledger.start()
+        self.services = Services(
+            transports=self._transports,
+            breakers=Breakers(LESSONS, _breaker_settings(config), self._breaker_changed),
+            retries=RetryBudget(),
+            measurements=Measurements(),
+            admission=Admission(_limits(config)),
+            flights=Flights(),
+            ledger=ledger,
+            telemetry=telemetry,
+        )
+        self._observe()
+        self.pipeline = Pipeline(self.services, compiled.snapshot)
+        self._applied(loaded, compiled)
+
+    async def stop(self) -> None:
+        """Ends what `start` began; every receipt is in the store or, where that is away, in the journal."""
+        await self.services.flights.close()
+        for transport in self._transports.values():
+            await transport.aclose()
+        if self._simulator is not None:
+            await self._simulator.close()
+        if self._cached is not None:
+            await self._cached.close()
+        await asyncio.to_thread(self.services.ledger.stop)
+        await asyncio.to_thread(self.services.telemetry.close)
+        self.store.close()
+
+    async def reload(self) -> None:
+        """Serves the file as it is now, or keeps serving what did and says why."""
+        try:
+            loaded = await asyncio.to_thread(read_config, self.path, self._environ)
+            self._refuse_what_needs_a_start(loaded)
+            compiled = await self._compile(loaded)
+        except ConfigError as error:
+            self.reload_problems = tuple(error.problems)
+            self.services.telemetry.metrics.count(names.RELOADS, ("refused",))
+            _log.error("config_refused", problems=error.problems, serving_revision=self._revision)
+            return
+        self.pipeline.apply(compiled.snapshot)
+        self._applied(loaded, compiled)
+        _log.info("config_applied", revision=self._revision)
+
+    async def reload_keys(self) -> None:
+        """Takes over keys that were made, enabled or disabled in the store."""
+        if self._known_keys != await asyncio.to_thread(self.store.keys_version):
+            await self.reload()
+
+    def problems(self) -> list[str]:
+        """Says what keeps new calls from being served well."""
+        found = []
+        if self.services.ledger.mover.trouble is not None:
+            found.append(f"receipts wait in the journal: {self.services.ledger.mover.trouble}")
+        return found
+
+    # ------------------------------------------------------------------------------------------------------------
+
+    async def _compile(self, loaded: Loaded) -> Compiled:
+        config = loaded.config
+        if any(provider.kind == SIMULATOR for provider in config.providers.values()) and self._simulator is None:
+            self._simulator = Simulator()
+            await self._simulator.listen()
+        return await asyncio.to_thread(self._compile_now, loaded, await self._cache_for(config))
+
+    def _compile_now(self, loaded: Loaded, cached: ResponseCache) -> Compiled:
+        self._known_keys = self.store.keys_version()
+        places = places_of(loaded, Catalogue(datetime.now(UTC).date()), self._transports, self._simulated)
+        compiled = compile_config(loaded, places, self.store.keys(), cached, self._revision + 1)
+        self.store.keep_prices(each.price for each in places.deployments.values() if each.price is not None)
+        return compiled
+
+    def _simulated(self) -> Origin:
+        assert self._simulator is not None
+        return Origin("http", self._simulator.host, self._simulator.port)
+
+    async def _cache_for(self, config: Config) -> ResponseCache:
+        """Returns the store of answers; a reload that does not speak of it keeps what it holds."""
+        shared = config.shared.url
+        url = shared.reveal() if shared is not None and shared.present else None
+        by = (url, config.cache.max, config.cache.ttl)
+        if self._cached is not None and by == self._cached_by:
+            return self._cached
+        if url is None:
+            self._cached = MemoryResponseCache(config.cache.max, config.cache.ttl)
+        else:
+            self._cached = await _redis(url, config.cache.ttl)
+        self._cached_by = by
+        return self._cached
+
+    def _refuse_what_needs_a_start(self, loaded: Loaded) -> None:
+        old, new = self.loaded.config, loaded.config
+        fixed = (("server", old.server, new.server), ("store", old.store, new.store), ("telemetry", old.telemetry, new.telemetry))
+        problems = [
+            f"{loaded.at(name)}: `{name}` is read at the start only: restart to change it"
+            for name, before, after in fixed
+            if before != after
+        ]
+        if problems:
+            raise ConfigError(problems)
+
+    def _applied(self, loaded: Loaded, compiled: Compiled) -> None:
+        self._revision = compiled.snapshot.revision
+        self.loaded, self.compiled, self.reload_problems = loaded, compiled, ()
+        self.services.telemetry.metrics.count(names.RELOADS, ("applied",))
+        measurements = self.services.measurements
+        measurements.watch(windows_of(loaded.config.policies))
+        measurements.keep(loaded.config.deployments)
+        self.services.admission.apply(_limits(loaded.config))
+
+    def _breaker_changed(self, endpoint: Endpoint, change: Change) -> None:
+        self.services.telemetry.metrics.count(names.BREAKER_CHANGES, (endpoint.id, change.state))
+        _log.warning("breaker_changed", endpoint=endpoint.id, state=change.state, why=change.why)
+
+    def _observe(self) -> None:
+        metrics, services = self.services.telemetry.metrics, self.services
+        admission, ledger, breakers = services.admission, services.ledger, services.breakers
+        metrics.observe(names.IN_FLIGHT, lambda: [((name,), count) for name, count in list(admission.in_flight.items())])
+        metrics.observe(names.QUEUED, lambda: [((), admission.waiting)])
+        metrics.observe(names.REVISION, lambda: [((), self._revision)])
+        metrics.observe(names.JOURNAL, lambda: [((), ledger.journal.size_bytes)])
+        metrics.observe(
+            names.BREAKERS,
+            lambda: [
+                ((condition.endpoint, state), float(condition.state == state))
+                for condition in breakers.conditions(time.monotonic())
+                for state in names.BREAKER_STATES
+            ],
+        )
+
+
+async def _redis(url: str, ttl_s: float) -> ResponseCache:
+    try:
+        from gateway.state.redis import RedisResponseCache
+    except ImportError:
+        raise ConfigError(["`shared.url` takes the client: pip install 'headgate[redis]'"]) from None
+    cache = RedisResponseCache(url, ttl_s)
+    if not await cache.open():
+        _log.warning("redis_unreachable", then="answers are not shared until it answers")
+    return cache
+
+
+def _limits(config: Config) -> AdmissionLimits:
+    return AdmissionLimits(config.limits.in_flight, config.limits.queue, config.limits.queue_wait)
+
+
+def _breaker_settings(config: Config) -> BreakerSettings:
+    written = config.breakers
+    return BreakerSettings(
+        window_s=written.window,
+        minimum_calls=written.minimum_calls,
+        failure_rate=written.failure_rate,
+        slow_rate=written.slow_rate,
+        rest_s=written.rest,
+        longest_rest_s=written.longest_rest,
+        probes=written.probes,
+    )
+
+

@@ -1,0 +1,162 @@
+"""Puts the door in front of a runtime, and serves until told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import os
+import secrets
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+
+
+from gateway.config import watch
+from gateway.core.errors import ConfigError, Unauthorized
+from gateway.door import inference, models, probes
+from gateway.door.app import Door, Handler, Receive, Send
+from gateway.door.guard import OpenGuard, is_loopback
+from gateway.door.protocol import DoorLimits, Message
+from gateway.door.server import Server
+from gateway.telemetry import configure_logging
+from gateway.wiring.accounts import Accounts
+from gateway.wiring.kinds import DIALECTS
+from gateway.wiring.levers import BreakerLevers
+from gateway.wiring.runtime import Runtime
+
+ADMIN_KEY = "HEADGATE_ADMIN_KEY"
+KEYS_EVERY_S = 2.0
+
+_PATHS = {"/chat/completions": "chat", "/completions": "completions", "/embeddings": "embeddings"}
+
+
+async def serve(
+    path: Path,
+    environ: Mapping[str, str],
+    listen: tuple[str, int] | None,
+    ready: Callable[[Runtime, str, int, str | None], None],
+) -> None:
+    """Serves a config until SIGTERM or SIGINT; `ready` is told where, and a new admin key if one was made.
+
+    Raises ConfigError where the config cannot serve, and OSError where the address cannot be had.
+    """
+    runtime = Runtime(path, environ)
+    await runtime.start()
+    server: Server | None = None
+    try:
+        config = runtime.loaded.config
+        host, port = listen or config.server.address
+        if config.auth == "open" and not is_loopback(host):
+            raise ConfigError([f"{runtime.loaded.at('auth')}: `auth: open` answers on a loopback address only, not {host}"])
+        configure_logging({"auto": not os.isatty(2), "json": True, "text": False}[config.telemetry.logs])
+        admin_hash, admin_key = _admin_key(environ, config.store.path)
+        server = Server(
+            _door(runtime, host, admin_hash, lambda: server is not None and server.draining),
+            host,
+            port,
+            DoorLimits(
+                head_bytes=config.server.max_headers,
+                head_timeout_s=config.server.header_timeout,
+                body_timeout_s=config.server.body_timeout,
+                idle_timeout_s=config.server.keep_alive,
+                write_timeout_s=config.server.write_timeout,
+            ),
+            config.server.shutdown_grace,
+            lambda got: ready(runtime, host, got, admin_key),
+        )
+        watching = [
+            asyncio.create_task(watch(lambda: runtime.loaded.files, runtime.reload)),
+            asyncio.create_task(_watch_keys(runtime)),
+        ]
+        try:
+            await server.serve()
+        finally:
+            for task in watching:
+                task.cancel()
+            await asyncio.gather(*watching, return_exceptions=True)
+    finally:
+        await runtime.stop()
+    if not server.started:
+        raise OSError(f"cannot listen on {host}:{port}")
+
+
+async def _watch_keys(runtime: Runtime) -> None:
+    while True:
+        await asyncio.sleep(KEYS_EVERY_S)
+        await runtime.reload_keys()
+
+
+def _door(runtime: Runtime, host: str, admin_hash: str, draining: Callable[[], bool]) -> Door:
+    pipeline, config = runtime.pipeline, runtime.loaded.config
+    guard = OpenGuard()
+    routes: dict[str, dict[str, Handler]] = {}
+    for prefix in ("/v1", ""):  # some clients are given the base URL without its version
+        for path, dialect in _PATHS.items():
+            routes[prefix + path] = {
+                "POST": inference.handler(pipeline, DIALECTS[dialect], guard, config.server.max_body)
+            }
+        routes[f"{prefix}/models"] = {"GET": models.handler(pipeline, guard, f"{prefix}/models")}
+    routes["/healthz"] = {"GET": probes.health()}
+    routes["/readyz"] = {
+        "GET": probes.readiness(lambda: ["the gateway is stopping"] if draining() else runtime.problems())
+    }
+    if config.telemetry.prometheus:
+        routes["/metrics"] = {"GET": probes.metrics(runtime.services.telemetry.prometheus)}
+    return Door(
+        routes,
+        {
+            "/v1/models/": {"GET": models.handler(pipeline, guard, "/v1/models")},
+            "/admin": {"*": _admin(runtime, is_loopback(host), admin_hash)},
+        },
+    )
+
+
+def _admin(runtime: Runtime, loopback: bool, admin_hash: str) -> Handler:
+    """Returns the admin surface; FastAPI is imported by the first request that asks for it."""
+    guard = OpenGuard()
+
+    def check(headers: list[tuple[bytes, bytes]], method: str) -> None:
+        for name, value in headers:
+            if name == b"authorization" and value[:7].lower() == b"bearer ":
+                if hmac.compare_digest(hashlib.sha256(value[7:].strip()).hexdigest(), admin_hash):
+                    return
+                raise Unauthorized("this is not the admin key", code="invalid_admin_key")
+        if method not in ("GET", "HEAD") or not loopback:
+            raise Unauthorized(f"this takes the admin key: Authorization: Bearer ${ADMIN_KEY}", code="invalid_admin_key")
+        guard.check(headers, method)
+
+    loaded: list[Callable[..., Awaitable[None]]] = []
+
+    async def handle(scope: Message, receive: Receive, send: Send) -> None:
+        check(scope["headers"], scope["method"])
+        if not loaded:
+            from gateway.admin.app import application
+
+            accounts = Accounts(runtime.store, runtime.services.ledger.settle)
+            loaded.append(application(accounts, BreakerLevers(runtime.services.breakers)))
+        await loaded[0](scope, receive, send)
+
+    return handle
+
+
+def _admin_key(environ: Mapping[str, str], database: Path) -> tuple[str, str | None]:
+    """Returns the hash of the admin key, and the key itself where it was made just now.
+
+    The environment's holds. Without one the first start makes a key, shows it once, and keeps its hash beside the
+    database.
+    """
+    given = environ.get(ADMIN_KEY)
+    if given:
+        return hashlib.sha256(given.encode()).hexdigest(), None
+    file = database.with_name(f"{database.name}.admin-key")
+    try:
+        return file.read_text().strip(), None
+    except FileNotFoundError:
+        made = f"hg-admin-{secrets.token_urlsafe(24)}"
+        hashed = hashlib.sha256(made.encode()).hexdigest()
+        descriptor = os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+        with os.fdopen(descriptor, "w") as written:
+            written.write(hashed + "\n")
+        return hashed, made
+
+

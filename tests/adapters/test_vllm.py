@@ -1,0 +1,68 @@
+"""vLLM: what callers may not set, and how its refusals read."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from adapters import vllm
+from adapters.dialects.chat import ChatDialect
+from gateway.core.errors import BadRequest, Reason, UpstreamError
+from gateway.core.types import Deployment
+
+ADAPTER = vllm.adapter()
+CHAT = ChatDialect()
+DEPLOYMENT = Deployment("pool", "vllm", "vllm", "llama", "vllm", b"/v1", ())
+BODY = b'{"messages":[{}],"cache_salt":"theirs","priority":-9,"top_k":5,"kv_transfer_params":{},"request_id":"r"}'
+
+
+def test_fields_through_which_a_caller_could_touch_another_are_withheld_and_declared() -> None:
+    request = ADAPTER.encode(CHAT.parse("c", BODY, ()), DEPLOYMENT, CHAT, {})
+    assert json.loads(request.body) == {"messages": [{}], "top_k": 5, "model": "llama"}
+    assert [warning.partition(":")[0] for warning in request.warnings] == [
+        "cache_salt",
+        "priority",
+        "kv_transfer_params",
+        "request_id",
+    ]
+
+
+def test_a_strict_caller_is_refused_instead() -> None:
+    call = CHAT.parse("c", BODY, ((b"x-headgate-strict", b"true"),))
+    with pytest.raises(BadRequest) as caught:
+        ADAPTER.encode(call, DEPLOYMENT, CHAT, {})
+    assert caught.value.param == "cache_salt"
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "reason"),
+    [
+        (503, {"error": {"message": "try again later or on a different instance", "code": 503}}, Reason.OVERLOADED),
+        (
+            400,
+            {"object": "error", "message": "This model's maximum context length is 1024 tokens.", "code": 400},
+            Reason.CONTEXT_TOO_LONG,
+        ),
+        (404, {"error": {"message": "The model `x` does not exist.", "type": "NotFoundError"}}, Reason.NOT_FOUND),
+        (400, {"error": {"message": "bad", "type": "BadRequestError", "code": 400}}, Reason.BAD_REQUEST),
+        (401, {"error": "Unauthorized"}, Reason.UNAUTHENTICATED),
+    ],
+)
+def test_a_refusal_of_vllm_has_its_reason(status: int, body: dict[str, object], reason: Reason) -> None:
+    assert ADAPTER.fault(status, (), json.dumps(body).encode()).reason is reason
+
+
+def test_a_request_that_the_engine_aborted_before_content_may_go_elsewhere() -> None:
+    decoder = ADAPTER.decoder(CHAT.parse("c", b'{"messages":[{}],"stream":true}', ()), DEPLOYMENT, CHAT)
+    list(decoder.feed(b'data: {"choices":[{"index":0,"delta":{"role":"assistant","content":""}}]}\n\n'))
+    with pytest.raises(UpstreamError) as caught:
+        list(decoder.feed(b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"abort"}]}\n\n'))
+    assert caught.value.reason is Reason.ABORTED
+
+
+def test_keep_alive_comments_pass_and_are_no_progress() -> None:
+    decoder = ADAPTER.decoder(CHAT.parse("c", b'{"messages":[{}],"stream":true}', ()), DEPLOYMENT, CHAT)
+    assert list(decoder.feed(b": keep-alive\n\n")) == [b": keep-alive\n\n"]
+    assert not decoder.started
+    assert decoder.progress == 0

@@ -1,0 +1,222 @@
+"""`make bench`: what Headgate adds, beside nginx in the same run.
+
+nginx (`proxy_pass`) and Headgate take turns on one core; the load generator and the upstream share the other. Every
+figure is the median of interleaved rounds, and is given as a ratio to nginx too, because absolute rates drift with what
+shares the machine. CPU is read from the processes. A round whose load generator took over 80 % of its core is void.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+from servers import (
+    ANSWER,
+    KEY,
+    LOAD_CORE,
+    PROXY,
+    PROXY_CORE,
+    UPSTREAM,
+    Contender,
+    answers,
+    free_port,
+    headgate,
+    nginx,
+)
+
+HERE = Path(__file__).parent
+Row = dict[str, float]
+
+WRK = """
+wrk.method = "POST"
+wrk.headers["content-type"] = "application/json"
+wrk.headers["authorization"] = "Bearer {key}"
+wrk.body = [==[{body}]==]
+done = function(summary, latency, requests)
+  io.write(string.format("RESULT %d %d %d %d %d %d\\n", summary.requests, summary.duration,
+    latency:percentile(50), latency:percentile(99), summary.errors.status,
+    summary.errors.connect + summary.errors.read + summary.errors.write + summary.errors.timeout))
+end
+"""
+
+
+def unary(contender: Contender, folder: Path, size: int, clients: int, seconds: float) -> Row:
+    """Drives one contender with wrk: prompts of `size` bytes."""
+    words = ("The quick brown fox jumps over the lazy dog, and nobody minds. " * (size // 60 + 1))[:size]
+    body = json.dumps({"model": "bench", "messages": [{"role": "user", "content": words}], "temperature": 0.7})
+    script = folder / "wrk.lua"
+    script.write_text(WRK.format(key=KEY, body=body))
+    cpu, began = contender.cpu_s(), time.monotonic()
+    output = subprocess.run(
+        ["taskset", "-c", LOAD_CORE, "wrk", "-t1", f"-c{clients}", f"-d{seconds}s", "-s", str(script)]
+        + [f"http://127.0.0.1:{contender.port}/v1/chat/completions"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    cpu, wall = contender.cpu_s() - cpu, time.monotonic() - began
+    found = re.search(r"RESULT (\d+) (\d+) (\d+) (\d+) (\d+) (\d+)", output)
+    assert found, output
+    requests, duration_us, p50, p99, bad, broken = map(int, found.groups())
+    assert not bad, f"{contender.name} answered {bad} of {requests} calls with an error"
+    assert not broken, f"{contender.name} broke {broken} connections"
+    return {
+        "calls_per_s": requests / (duration_us / 1e6),
+        "cpu_us_per_call": cpu / requests * 1e6,
+        "core_share": cpu / wall,
+        "p50_ms": p50 / 1000,
+        "p99_ms": p99 / 1000,
+    }
+
+
+def streams(contender: Contender, upstream_port: int, count: int, seconds: float) -> Row:
+    """Drives one contender with paced streams; the upstream is the load generator's own."""
+    process = subprocess.Popen(
+        ["taskset", "-c", LOAD_CORE, sys.executable, "-W", "ignore", str(HERE / "streams.py")]
+        + ["--upstream-port", str(upstream_port), "--target-port", str(contender.port), "--key", KEY]
+        + ["--streams", str(count), "--seconds", str(seconds)],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    cpu = 0.0
+    row: Row = {}
+    for line in process.stdout:
+        told = json.loads(line)
+        if "counting" in told:
+            cpu = contender.cpu_s()
+        elif "counted" in told:
+            cpu = contender.cpu_s() - cpu
+        elif "chunks" in told:
+            row = told
+    process.wait()
+    assert row["failed"] == 0, f"{contender.name}: {row['failed']} streams failed"
+    row["cpu_ms_per_1000_chunks"] = cpu / row["chunks"] * 1e6
+    return row
+
+
+def medians(rounds: list[Row]) -> Row:
+    return {name: statistics.median(each[name] for each in rounds) for name in rounds[0]}
+
+
+def compare(measure: object, contenders: list[Contender], rounds: int) -> dict[str, Row]:
+    """Interleaves the rounds, and returns each contender's medians."""
+    rows: dict[str, list[Row]] = {each.name: [] for each in contenders}
+    for _ in range(rounds):
+        for each in contenders:
+            row = measure(each)  # type: ignore[operator]
+            if row.get("generator_share", 0) > 0.8:
+                print(f"  void: the load generator took {row['generator_share']:.0%} of its core", file=sys.stderr)
+                continue
+            rows[each.name].append(row)
+    return {name: medians(found) for name, found in rows.items()}
+
+
+def table(title: str, results: dict[str, Row], columns: list[tuple[str, str]]) -> str:
+    """Renders one Markdown table; the last line holds Headgate as a multiple of nginx."""
+    lines = [f"### {title}", "", "| | " + " | ".join(label for _, label in columns) + " |"]
+    lines.append("|---|" + "---:|" * len(columns))
+    for name, row in results.items():
+        lines.append(f"| {name} | " + " | ".join(f"{row[key]:,.3g}" if row[key] < 1000 else f"{row[key]:,.0f}" for key, _ in columns) + " |")
+    ratios = [results["headgate"][key] / results["nginx"][key] if results["nginx"][key] else 0.0 for key, _ in columns]
+    lines.append("| **headgate / nginx** | " + " | ".join(f"{each:.2f} ×" for each in ratios) + " |")
+    return "\n".join([*lines, ""])
+
+
+def start_and_idle(folder: Path) -> Row:
+    """Times the start until the port answers `/readyz`, and reads the memory of the idle process."""
+    import urllib.request
+
+    began = time.monotonic()
+    port = free_port()
+    with headgate(port, free_port(), folder) as gateway:
+        while True:
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=1).read()
+                break
+            except OSError:
+                time.sleep(0.01)
+        started = time.monotonic() - began
+        time.sleep(1)
+        return {"start_s": started, "idle_mb": gateway.rss_mb()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=4)
+    parser.add_argument("--only", choices=["unary", "sizes", "streams", "start"], action="append")
+    parser.add_argument("--write", type=Path, help="the Markdown file to write")
+    options = parser.parse_args()
+    for program in ("wrk", "nginx", "taskset"):
+        if shutil.which(program, path=os.environ["PATH"] + ":/usr/sbin") is None:
+            raise SystemExit(f"skipped: {program} is not installed (Debian packages: wrk, nginx-light, util-linux)")
+    if (os.cpu_count() or 1) < 2:
+        raise SystemExit("skipped: the bench needs two cores, one for the contender and one for the load")
+    wanted = set(options.only or ["unary", "sizes", "streams", "start"])
+    parts: list[str] = []
+    with tempfile.TemporaryDirectory(prefix="headgate-bench-") as name:
+        folder = Path(name)
+        os.chmod(folder, 0o777)
+        upstream, proxy, gate, stream_upstream = (free_port() for _ in range(4))
+        if wanted & {"unary", "sizes"}:
+            with (
+                nginx("upstream", upstream, LOAD_CORE, UPSTREAM.format(port=upstream, answer=ANSWER), folder),
+                nginx("nginx", proxy, PROXY_CORE, PROXY.format(port=proxy, upstream=upstream), folder) as first,
+                headgate(gate, upstream, folder) as second,
+            ):
+                assert answers(proxy) == answers(gate) == ANSWER
+                both = [first, second]
+                for each in both:
+                    unary(each, folder, 1000, 32, 2)  # warm
+                rate = [("calls_per_s", "calls/s"), ("cpu_us_per_call", "CPU µs/call"), ("core_share", "core"), ("p50_ms", "p50 ms"), ("p99_ms", "p99 ms")]
+                cases = [("Unary, 1 KB prompts, 32 clients", 1000, 32), ("Unary, 1 KB prompts, one client", 1000, 1)]
+                if "sizes" in wanted:
+                    cases += [("Unary, 32 KB prompts, 32 clients", 32_000, 32), ("Unary, 256 KB prompts, 8 clients", 256_000, 8)]
+                for title, size, clients in cases:
+                    results = compare(lambda each: unary(each, folder, size, clients, options.seconds), both, options.rounds)  # noqa: B023
+                    parts.append(table(title, results, rate))
+                    print(parts[-1], flush=True)
+        if "streams" in wanted:
+            with (
+                nginx("nginx", proxy, PROXY_CORE, PROXY.format(port=proxy, upstream=stream_upstream), folder) as first,
+                headgate(gate, stream_upstream, folder) as second,
+            ):
+                results = compare(lambda each: streams(each, stream_upstream, 400, options.seconds), [first, second], options.rounds)
+                columns = [("chunks_per_s", "chunks/s"), ("cpu_ms_per_1000_chunks", "CPU ms/1000 chunks"), ("chunk_p50_ms", "chunk p50 ms"), ("chunk_p99_ms", "chunk p99 ms"), ("first_p99_ms", "first chunk p99 ms"), ("merged", "merged"), ("lost", "lost"), ("generator_share", "generator's core")]
+                parts.append(table("400 streams, one chunk each 20 ms", results, columns))
+                print(parts[-1], flush=True)
+        if "start" in wanted:
+            rows = [start_and_idle(folder) for _ in range(3)]
+            found = medians(rows)
+            parts.append(f"### Start and memory\n\nServing after {found['start_s']:.2f} s; {found['idle_mb']:.0f} MB resident when idle.\n")
+            print(parts[-1], flush=True)
+    if options.write:
+        wrk = subprocess.run(["wrk", "-v"], capture_output=True, text=True, check=False).stdout.split("[")[0].strip()
+        server = subprocess.run([shutil.which("nginx") or "/usr/sbin/nginx", "-v"], capture_output=True, text=True, check=True).stderr.strip()
+        cpu = next((line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line), "unknown")
+        head = (
+            "# Benchmarks\n\nWritten by `make bench`; do not edit.\n\n"
+            f"{(__doc__ or '').partition(chr(10))[2].strip()}\n\n"
+            f"Machine: {cpu}, {os.cpu_count()} cores, Linux {platform.release()}. CPython {platform.python_version()}, "
+            f"uvloop {version('uvloop')}, httptools {version('httptools')}, uvicorn {version('uvicorn')}; {server}; {wrk}. "
+            f"{options.rounds} rounds of {options.seconds:g} s.\n\n"
+            "Headgate runs with everything on: key, sensitivity scan (personal data and secrets), guarantees, a route over "
+            "ten deployments by cost, breaker, receipt in the journal, metrics.\n\n"
+        )
+        options.write.write_text(head + "\n".join(parts))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,134 @@
+import msgspec
+import pytest
+
+from gateway.accounting.receipts import (
+    CLOSED,
+    OPENED,
+    AttemptLine,
+    Line,
+    Opening,
+    Receipt,
+    interrupted,
+    read_receipt,
+    row_of,
+    tokens_of,
+)
+from gateway.core.money import BUCKETS, Usage
+
+RECEIPT = Receipt(
+    id="req-1",
+    time=1_763_500_000.25,
+    key="alice",
+    status=200,
+    team="sales",
+    user="al",
+    tags=(("project", "crm"),),
+    route="interactive",
+    deployment="haiku",
+    provider="anthropic",
+    model="chat",
+    upstream_model="claude-haiku-4-5",
+    sensitivity="internal",
+    tokens={"fresh_input": 7, "output_text": 3},
+    cost={"fresh_input": 7_000, "output_text": 15_000},
+    cost_nano=22_500,
+    price_version="abc",
+    cache="hit",
+    raw_usage=msgspec.Raw(b'{"input_tokens": 7}'),
+    attempts=(AttemptLine("gpt#0", "gpt", "openai", 10, "timeout", cost={"fresh_input": 500}, cost_nano=500),),
+    decision={"pick": "cheapest"},
+)
+
+
+def test_a_line_reads_back_as_the_receipt_that_was_written() -> None:
+    line = bytes(Line().write(CLOSED, RECEIPT))
+    assert line[0] == CLOSED
+    assert line.endswith(b"}\n")
+    back = read_receipt(line[1:-1])
+    assert bytes(back.raw_usage) == b'{"input_tokens": 7}'
+    assert msgspec.structs.replace(back, raw_usage=RECEIPT.raw_usage) == RECEIPT
+
+
+def test_one_writer_writes_long_and_short_lines_in_turn() -> None:
+    writer = Line()
+    long = msgspec.structs.replace(RECEIPT, decision="x" * 100_000)
+    lines = [bytes(writer.write(CLOSED, receipt)) for receipt in (RECEIPT, long, RECEIPT)]
+    assert lines[0] == lines[2]
+    assert read_receipt(lines[1][1:-1]).decision == "x" * 100_000
+
+
+def test_a_provider_s_pretty_printed_usage_stays_on_one_line() -> None:
+    raw = b'{\n  "input_tokens": 7,\r\n  "note": "a\\nb"\n}'
+    writer = Line()
+    for _ in range(2):
+        line = bytes(writer.write(CLOSED, msgspec.structs.replace(RECEIPT, raw_usage=msgspec.Raw(raw))))
+        assert line.count(b"\n") == 1
+        assert msgspec.json.decode(bytes(read_receipt(line[1:-1]).raw_usage)) == {"input_tokens": 7, "note": "a\nb"}
+
+
+def test_an_opening_becomes_an_estimated_receipt_of_an_interrupted_call() -> None:
+    opening = Opening(id="req-1", time=5.0, key="alice", tokens={"fresh_input": 900}, cost_nano=900, stream=True)
+    line = bytes(Line().write(OPENED, opening))
+    receipt = read_receipt(interrupted(line[1:-1]))
+    assert receipt == Receipt(
+        id="req-1",
+        time=5.0,
+        key="alice",
+        status=499,
+        reason="interrupted",
+        estimated=True,
+        tokens={"fresh_input": 900},
+        cost_nano=900,
+        stream=True,
+        raw_usage=receipt.raw_usage,
+    )
+
+
+def test_a_row_holds_what_costs_are_summed_by() -> None:
+    row = row_of(msgspec.json.encode(RECEIPT))
+    assert row._asdict() | {"body": ""} == {
+        "id": "req-1",
+        "time": 1_763_500_000.25,
+        "key": "alice",
+        "team": "sales",
+        "user": "al",
+        "tags": '{"project":"crm"}',
+        "route": "interactive",
+        "deployment": "haiku",
+        "provider": "anthropic",
+        "model": "chat",
+        "sensitivity": "internal",
+        "status": 200,
+        "cached": True,
+        "estimated": False,
+        "unpriced": False,
+        **dict.fromkeys(BUCKETS, 0),
+        "fresh_input": 7,
+        "output_text": 3,
+        "nano_usd": 22_500,
+        "saved_nano": 0,
+        "price_version": "abc",
+        "body": "",
+    }
+
+
+def test_an_unknown_price_is_no_zero() -> None:
+    assert row_of(msgspec.json.encode(msgspec.structs.replace(RECEIPT, cost_nano=None))).unpriced
+
+
+@pytest.mark.parametrize("tokens", [10**30, 10**12 + 1, -1])
+def test_absurd_counts_are_refused_rather_than_summed(tokens: int) -> None:
+    body = msgspec.json.encode(msgspec.structs.replace(RECEIPT, tokens={"fresh_input": tokens}))
+    with pytest.raises(msgspec.ValidationError):
+        row_of(body)
+
+
+def test_bytes_that_are_no_text_do_not_lose_a_receipt() -> None:
+    body = msgspec.json.encode(msgspec.structs.replace(RECEIPT, raw_usage=msgspec.Raw(b'{"x": "\xff"}')))
+    assert row_of(body).nano_usd == 22_500
+
+
+def test_a_usage_is_its_buckets_without_the_empty_ones() -> None:
+    filled = Usage(**{bucket: number for number, bucket in enumerate(BUCKETS, 1)})
+    assert tokens_of(filled) == {bucket: number for number, bucket in enumerate(BUCKETS, 1)}
+    assert tokens_of(Usage(output_text=3)) == {"output_text": 3}

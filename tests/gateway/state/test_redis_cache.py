@@ -1,0 +1,200 @@
+"""The cache in a real Redis that is paused, killed and restarted under use."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from gateway.core.money import Usage
+from gateway.state.cache import Entry
+
+pytest.importorskip("redis", reason="the extra headgate[redis] is not installed")
+
+from gateway.state.redis import RedisResponseCache
+
+SERVER = shutil.which("redis-server")
+pytestmark = pytest.mark.skipif(SERVER is None, reason="no redis-server on this machine")
+
+LATE_S = 0.5  # far above the deadline of 20 ms, and above what a busy machine adds to it
+
+
+class Server:
+    """A redis-server of our own on a free port."""
+
+    def __init__(self, folder: Path) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self._folder = folder
+        self.start()
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def start(self) -> None:
+        assert SERVER is not None
+        arguments = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", str(self._folder)]
+        self._process = subprocess.Popen([SERVER, *arguments], stdout=subprocess.DEVNULL)
+        for _ in range(500):
+            try:
+                with socket.create_connection(("127.0.0.1", self.port), 1) as wire:
+                    wire.sendall(b"PING\r\n")
+                    if wire.recv(16).startswith(b"+PONG"):
+                        return
+            except OSError:
+                pass
+            time.sleep(0.01)
+        raise AssertionError("redis-server did not start")
+
+    def signal(self, number: signal.Signals) -> None:
+        os.kill(self._process.pid, number)
+
+    def stop(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    made = Server(tmp_path)
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+async def cache(server: Server) -> AsyncIterator[RedisResponseCache]:
+    made = RedisResponseCache(server.url, ttl_s=60.0)
+    assert await made.open()
+    yield made
+    await made.close()
+
+
+def entry(key: bytes = b"\x00key", body: bytes = b"answer") -> Entry:
+    return Entry(key, body, True, "here", Usage(fresh_input=3, raw=b"{}"), 7, "stop", 1000.0)
+
+
+async def kept(cache: RedisResponseCache, key: bytes = b"\x00key") -> Entry | None:
+    """Puts and gets until it holds; one operation may miss its deadline on a busy machine."""
+    for _ in range(200):
+        await cache.put(entry(key))
+        found = await cache.get(key, 1000.0)
+        if found is not None:
+            return found
+        await asyncio.sleep(0.02)
+    return None
+
+
+async def test_what_is_put_is_got_whole(cache: RedisResponseCache) -> None:
+    assert await kept(cache) == entry()
+    assert await cache.get(b"another", 1000.0) is None
+
+
+async def test_an_entry_lives_for_its_time(server: Server) -> None:
+    cache = RedisResponseCache(server.url, ttl_s=0.15)
+    await cache.open()
+    assert await kept(cache) is not None
+    await asyncio.sleep(0.2)
+    assert await cache.get(b"\x00key", 1000.0) is None
+    await cache.close()
+
+
+async def test_what_cannot_be_read_is_a_miss(cache: RedisResponseCache) -> None:
+    for _ in range(200):
+        await cache._client.set(b"headgate:cache:bad", b"\xff not ours")
+        if await cache.get(b"bad", 1000.0) is None and cache.up:
+            return
+        await asyncio.sleep(0.02)
+    raise AssertionError("no clean miss")
+
+
+async def test_a_paused_redis_is_a_miss_within_its_deadline_and_then_costs_nothing(
+    server: Server, cache: RedisResponseCache
+) -> None:
+    assert await kept(cache) is not None
+    server.signal(signal.SIGSTOP)
+    try:
+        before = time.monotonic()
+        assert await cache.get(b"\x00key", 1000.0) is None
+        assert time.monotonic() - before < LATE_S
+        assert not cache.up
+        before = time.monotonic()
+        for _ in range(100):
+            assert await cache.get(b"\x00key", 1000.0) is None
+            await cache.put(entry())
+        assert time.monotonic() - before < LATE_S
+    finally:
+        server.signal(signal.SIGCONT)
+    assert await kept(cache) == entry()
+
+
+async def test_a_killed_redis_is_a_miss_and_is_used_again_when_it_is_back(
+    server: Server, cache: RedisResponseCache
+) -> None:
+    assert await kept(cache) is not None
+    stop, answers = False, []
+
+    async def use() -> None:
+        while not stop:
+            await cache.put(entry())
+            before = time.monotonic()
+            answers.append((await cache.get(b"\x00key", 1000.0), time.monotonic() - before))
+            await asyncio.sleep(0.001)
+
+    users = [asyncio.create_task(use()) for _ in range(20)]
+    await asyncio.sleep(0.05)
+    server.stop()
+    await asyncio.sleep(0.1)
+    assert not cache.up
+    server.start()
+    for _ in range(400):
+        if cache.up:
+            break
+        await asyncio.sleep(0.02)
+    stop = True
+    await asyncio.gather(*users)
+    assert cache.up
+    assert max(took for _, took in answers) < LATE_S
+    assert {found for found, _ in answers if found is not None} <= {entry()}
+    assert await kept(cache) == entry()
+
+
+async def test_a_redis_that_is_not_there_at_the_start_stops_nothing() -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        cache = RedisResponseCache(f"redis://127.0.0.1:{probe.getsockname()[1]}/0", ttl_s=60.0)
+        assert not await cache.open()
+        assert await cache.get(b"k", 1000.0) is None
+        await cache.put(entry())
+        await cache.close()
+
+
+async def test_answers_never_change_places_when_operations_are_cut_short(
+    server: Server, cache: RedisResponseCache
+) -> None:
+    keys = [bytes([number]) for number in range(30)]
+    for key in keys:
+        assert await kept(cache, key) is not None
+
+    async def look(key: bytes) -> None:
+        for _ in range(20):
+            found = await cache.get(key, 1000.0)
+            assert found is None or found.key == key
+            await asyncio.sleep(0.002)
+
+    lookers = [asyncio.create_task(look(key)) for key in keys]
+    for _ in range(4):
+        await asyncio.sleep(0.03)
+        server.signal(signal.SIGSTOP)
+        await asyncio.sleep(0.03)
+        server.signal(signal.SIGCONT)
+    await asyncio.gather(*lookers)
