@@ -12,6 +12,7 @@ import msgspec
 
 from adapters._anthropic_tools import Answering
 from adapters._anthropic_usage import merged, read_usage
+from adapters._blocks import UNREADABLE
 from gateway.core.blocks import (
     Begin,
     Citation,
@@ -123,12 +124,11 @@ class Answer:
 
     # -- the message --
 
-    def begin(self, message: Mapping[str, Json]) -> bytes:
-        self._model = str(message.get("model") or "")
-        usage = message.get("usage")
-        if isinstance(usage, dict):
+    def begin(self, answer_id: str, model: str, usage: Mapping[str, Json] | None) -> bytes:
+        self._model = model
+        if usage is not None:
             self.meter(usage)
-        return self._writer.write(Begin(str(message.get("id") or ""), self._model))
+        return self._writer.write(Begin(answer_id, model))
 
     def meter(self, usage: Mapping[str, Json]) -> None:
         """Takes usage as it stands; the next one overrides it, and a cut stream still has the last."""
@@ -165,10 +165,13 @@ class Answer:
         kind = str(value.get("type"))
         block = self._blocks[index] = _Block(kind, value, self._text_length)
         if kind == "text":
-            block.citations.extend(value.get("citations") or ())
+            citations = value.get("citations")
+            if isinstance(citations, list):
+                block.citations.extend(citations)
             return self.text(str(value["text"])) if value.get("text") else b""
         if kind == "thinking":
-            block.signature = value.get("signature") or None
+            signature = value.get("signature")
+            block.signature = signature if isinstance(signature, str) and signature else None
             return self.think(str(value["thinking"])) if value.get("thinking") else b""
         if kind == "tool_use":
             return self._call(block)
@@ -205,8 +208,9 @@ class Answer:
         block = self._blocks.get(index)
         if block is not None:
             for name, value in delta.items():
-                if isinstance(value, str) and name != "type":
-                    block.value[name] = (block.value.get(name) or "") + value
+                before = block.value.get(name) or ""
+                if name != "type" and isinstance(value, str) and isinstance(before, str):
+                    block.value[name] = before + value
         return b""
 
     def close(self, index: int) -> bytes:
@@ -231,7 +235,7 @@ class Answer:
         if pieces:
             try:
                 block.value["input"] = msgspec.json.decode("".join(pieces))
-            except (msgspec.DecodeError, RecursionError):
+            except UNREADABLE:
                 block.value["input"] = {}
         return self._writer.write(OpaqueBlock(PROVIDER, block.value))
 

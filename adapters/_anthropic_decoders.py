@@ -11,9 +11,24 @@ from adapters import _sse
 from adapters._anthropic_answer import Answer, Delta
 from adapters._anthropic_errors import in_band
 from adapters._anthropic_tools import Answering
+from adapters._blocks import UNREADABLE
 from gateway.core.blocks import Json
 from gateway.core.dialect import Writer
 from gateway.core.errors import Reason, StreamCut, UpstreamError
+
+
+class _Message(msgspec.Struct, gc=False):
+    """A whole message, or the head of one that is streamed."""
+
+    type: str = ""
+    id: str = ""
+    model: str = ""
+    content: list[dict[str, Json]] | None = None
+    usage: dict[str, Json] | None = None
+    stop_reason: str | None = None
+    stop_sequence: str | None = None
+    stop_details: Json = None
+    error: Json = None
 
 
 class _Event(msgspec.Struct, gc=False):
@@ -23,7 +38,7 @@ class _Event(msgspec.Struct, gc=False):
     index: int = 0
     delta: Delta | None = None
     content_block: dict[str, Json] | None = None
-    message: dict[str, Json] | None = None
+    message: _Message | None = None
     usage: dict[str, Json] | None = None
     error: Json = None
 
@@ -33,6 +48,7 @@ class _Loose(msgspec.Struct, gc=False):
 
 
 _decode_event: Final = msgspec.json.Decoder(_Event).decode
+_decode_message: Final = msgspec.json.Decoder(_Message).decode
 _decode_loose: Final = msgspec.json.Decoder(_Loose).decode
 _decode: Final = msgspec.json.Decoder().decode
 
@@ -104,7 +120,7 @@ class StreamDecoder(Answer):
     def _event(self, data: bytes) -> bytes:
         try:
             event = _decode_event(data)
-        except (msgspec.DecodeError, RecursionError):
+        except UNREADABLE:
             self.dropped += 1
             return b""
         delta = event.delta
@@ -122,7 +138,8 @@ class StreamDecoder(Answer):
         if kind == "content_block_stop":
             return self.close(event.index)
         if kind == "message_start" and event.message is not None:
-            return self.begin(event.message)
+            message = event.message
+            return self.begin(message.id, message.model, message.usage)
         if kind == "message_delta":
             if event.usage is not None:
                 self.meter(event.usage)
@@ -139,7 +156,7 @@ class StreamDecoder(Answer):
         self.dropped += 1
         try:
             body = _decode(stray)
-        except (msgspec.DecodeError, RecursionError):
+        except UNREADABLE:
             return
         if isinstance(body, dict) and body.get("error") is not None:
             raise in_band(body["error"])
@@ -161,23 +178,24 @@ class UnaryDecoder(Answer):
     def end(self) -> Iterable[bytes]:
         """Returns the caller's body; raises UpstreamError where a 200 holds an error or no message."""
         try:
-            message = _decode(b"".join(self._pieces))
-        except (msgspec.DecodeError, RecursionError):
+            message = _decode_message(b"".join(self._pieces))
+        except msgspec.ValidationError:
+            raise UpstreamError(Reason.SERVER_ERROR, "the provider's answer is no message") from None
+        except UNREADABLE:
             raise StreamCut("the answer is not whole JSON") from None
-        if not isinstance(message, dict) or message.get("type") == "error":
-            raise in_band(message.get("error") if isinstance(message, dict) else None)
-        content = message.get("content")
-        if not isinstance(content, list) or not all(isinstance(block, dict) for block in content):
+        if message.type == "error" or message.error is not None:
+            raise in_band(message.error)
+        if message.content is None:
             raise UpstreamError(Reason.SERVER_ERROR, "the provider's answer is no message")
-        self.begin(message)
-        for index, block in enumerate(content):
+        self.begin(message.id, message.model, message.usage)
+        for index, block in enumerate(message.content):
             self.open(index, block)
             self.close(index)
         self.stop(
             Delta(
-                stop_reason=message.get("stop_reason"),
-                stop_sequence=message.get("stop_sequence"),
-                stop_details=message.get("stop_details"),
+                stop_reason=message.stop_reason,
+                stop_sequence=message.stop_sequence,
+                stop_details=message.stop_details,
             )
         )
         return (self.whole(),)

@@ -13,6 +13,7 @@ from typing import Final
 
 import msgspec
 
+from adapters._blocks import UNREADABLE
 from adapters._retry_after import retry_after_s, should_retry
 from gateway.core.blocks import Json
 from gateway.core.errors import Reason, UpstreamError
@@ -61,7 +62,7 @@ def fault(status: int, headers: Headers, body: bytes) -> UpstreamError:
     """Reads an answer that is not 2xx; a body that is not Anthropic's is read by its status alone."""
     try:
         decoded = msgspec.json.decode(body)
-    except (msgspec.DecodeError, RecursionError):
+    except UNREADABLE:
         decoded = None
     error = decoded.get("error") if isinstance(decoded, dict) else None
     wait_s = retry_after_s(headers, "")

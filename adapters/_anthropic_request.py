@@ -39,13 +39,12 @@ _OWN: Final[Mapping[str, str | None]] = {
     "fallbacks": "server-side-fallback-2026-07-01",
     "inference_geo": None,
     "mcp_servers": "mcp-client-2025-04-04",
-    "output_config": None,
     "speed": "fast-mode-2026-02-01",
     "user_profile_id": None,
 }
 
 # Fields read by us, or that say nothing about the answer.
-_NO_LOSS: Final = frozenset({"reasoning_effort.summary", "safety_identifier", "anthropic_beta", "betas"})
+_NO_LOSS: Final = frozenset({"output_config", "reasoning_effort.summary", "safety_identifier"})
 
 # OpenAI's fields that ask for something else than text about the messages: without them it would be another question.
 _MEANING: Final = frozenset({"audio", "web_search_options"})
@@ -70,7 +69,10 @@ def encode_request(call: Call, conversation: Conversation, deployment: Deploymen
     tools, betas = encode_tools(conversation, names, model, declarations)
     choice = encode_choice(conversation, names, bool(tools))
     body: dict[str, Json] = {"model": deployment.model, "messages": messages}
-    config: dict[str, Json] = dict(conversation.extra.get("output_config") or {})
+    given = conversation.extra.get("output_config", {})
+    if not isinstance(given, dict):
+        raise BadRequest("output_config must be an object", param="output_config")
+    config: dict[str, Json] = dict(given)
     if conversation.response_format is not None and conversation.response_format.type != "text":
         native = native_format(conversation, model)
         if native is None:

@@ -57,16 +57,18 @@ def _closed(schema: Json, moved: dict[str, None]) -> Json:
     hints: dict[str, Json] = {}
     for key, value in schema.items():
         if key in ("properties", "$defs", "definitions"):
+            if not isinstance(value, dict):
+                raise Open
             written[key] = {name: _closed(inner, moved) for name, inner in value.items()}
-        elif key in ("anyOf", "allOf"):
-            written[key] = [_closed(inner, moved) for inner in value]
-        elif key == "oneOf":
-            written["anyOf"] = [_closed(inner, moved) for inner in value]
+        elif key in ("anyOf", "oneOf", "allOf"):
+            if not isinstance(value, list):
+                raise Open
+            written["anyOf" if key == "oneOf" else key] = [_closed(inner, moved) for inner in value]
         elif key == "items":
             written[key] = _closed(value, moved)
         elif key in _STRUCTURE:
             raise Open
-        elif key in _KEPT or (key == "format" and value in _FORMATS) or (key == "minItems" and value in (0, 1)):
+        elif key in _KEPT or (key == "format" and str(value) in _FORMATS) or (key == "minItems" and value in (0, 1)):
             written[key] = value
         elif key not in _SILENT:
             hints[key] = value

@@ -15,7 +15,7 @@ import msgspec
 from adapters._anthropic_media import document, image
 from adapters._anthropic_model import Model
 from adapters._anthropic_tools import distinct
-from adapters._blocks import Declarations
+from adapters._blocks import UNREADABLE, Declarations
 from gateway.core.blocks import (
     Audio,
     Block,
@@ -177,7 +177,7 @@ class _Turns:
         self._open_calls.setdefault(call.id, []).append(sent_id)
         try:
             arguments = msgspec.json.decode(call.arguments) if call.arguments.strip() else {}
-        except (msgspec.DecodeError, RecursionError):
+        except UNREADABLE:
             arguments = None
         if not isinstance(arguments, dict):
             field = f"{where}.function.arguments"

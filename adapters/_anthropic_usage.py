@@ -29,23 +29,23 @@ class _Count:
         self.sound = True
 
     def add(self, counts: Mapping[str, Json]) -> None:
-        self.fresh += self._tokens(counts, "input_tokens")
-        self.cached += self._tokens(counts, "cache_read_input_tokens")
-        self.output += self._tokens(counts, "output_tokens")
-        written = self._tokens(counts, "cache_creation_input_tokens")
+        self.fresh += self.tokens(counts, "input_tokens")
+        self.cached += self.tokens(counts, "cache_read_input_tokens")
+        self.output += self.tokens(counts, "output_tokens")
+        written = self.tokens(counts, "cache_creation_input_tokens")
         split = counts.get("cache_creation")
         if not isinstance(split, dict):
             self.write_5m += written  # five minutes is what a marker without a ttl asks for
             return
-        hour = self._tokens(split, "ephemeral_1h_input_tokens")
-        five = self._tokens(split, "ephemeral_5m_input_tokens")
+        hour = self.tokens(split, "ephemeral_1h_input_tokens")
+        five = self.tokens(split, "ephemeral_5m_input_tokens")
         if hour + five != written:
             self.sound = False
             five = max(0, written - hour)
         self.write_1h += min(hour, written)
         self.write_5m += five
 
-    def _tokens(self, counts: Mapping[str, Json], name: str) -> int:
+    def tokens(self, counts: Mapping[str, Json], name: str) -> int:
         value = counts.get(name)
         if value is None:
             return 0
@@ -78,7 +78,7 @@ def read_usage(usage: Mapping[str, Json], model: str) -> Usage:
             count.add(iteration)
             # An advisor's tokens, or those of a model that declined before a fallback, have another price than ours.
             foreign = foreign or iteration.get("model", model) != model
-        if count.output < (usage.get("output_tokens") or 0):
+        if count.output < _Count().tokens(usage, "output_tokens"):
             count.sound = False
         if len(iterations) == 1 and isinstance(usage.get("cache_creation"), dict):
             count = _Count()

@@ -5,7 +5,12 @@ from __future__ import annotations
 import binascii
 from typing import Final
 
+import msgspec
+
 from gateway.core.errors import BadRequest
+
+# What msgspec raises for bytes that it cannot read as JSON: malformed, not UTF-8, nested past Python's recursion limit.
+UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 _WARNINGS_MAX: Final = 24
 _FIELD_CHARACTERS_MAX: Final = 80

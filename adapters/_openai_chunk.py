@@ -74,7 +74,7 @@ class Choice(msgspec.Struct, gc=False):
     text: str | None = None
 
     def size(self) -> int:
-        """Returns the bytes of content; a chunk that repeats the whole message beside its delta counts the delta."""
+        """Returns the bytes of content; of a chunk that has a message beside its delta (Perplexity), the delta's."""
         if self.delta is not None:
             return self.delta.size()
         if self.text:

@@ -67,7 +67,7 @@ class UnaryRelay:
         return (body,)
 
     def _see(self, choice: Choice) -> None:
-        size = choice.size()
+        size = choice.size() if choice.message is None else choice.message.size()
         if size:
             self.started = True
             self.progress += 1

@@ -8,9 +8,9 @@ from collections.abc import Awaitable, Callable
 
 from gateway.accounting.trace import Trace
 from gateway.cache import Entry, Flight, Flights, Head, Passenger, Terms
-from gateway.core.errors import CallError, ClientGone, Reason
+from gateway.core.errors import CALLER_GONE, CallError, ClientGone, Reason
 from gateway.core.money import Usage
-from gateway.relay import Reply, Run, typed
+from gateway.relay import Reply, Run, answer_headers, stopping
 
 Fresh = Callable[[Run, Reply], Awaitable[None]]
 Book = Callable[[Trace], None]
@@ -19,14 +19,14 @@ Book = Callable[[Trace], None]
 class FlightReply:
     """The pipeline's side of a flight: what is written here, every passenger reads."""
 
-    def __init__(self, run: Run, flight: Flight) -> None:
+    def __init__(self, run: Run, key: bytes, flight: Flight) -> None:
         self.started = False
         self._run = run
+        self._key = key
         self._flight = flight
-        self._pieces: list[bytes] = []
 
     async def start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
-        """Begins the answer; the head goes to the first caller alone, who asked for it."""
+        """Begins the answer; these headers are for the caller that flies, the others have their own."""
         self.started = True
         run = self._run
         run.headers = headers
@@ -42,7 +42,20 @@ class FlightReply:
         """Publishes the last piece, and lands."""
         if data:
             await self._flight.publish(data)
-        self._flight.land()
+        trace = self._run.trace
+        assert trace.answered_by is not None
+        self._flight.land(
+            Entry(
+                key=self._key,
+                body=self._flight.gathered() or b"",
+                streamed=self._run.call.stream,
+                deployment=trace.answered_by.name,
+                usage=trace.usage or Usage(),
+                cost_nano=trace.cost.nano_usd if trace.cost is not None else 0,
+                finish=trace.finish,
+                created=time.time(),
+            )
+        )
 
     async def break_off(self, error: CallError) -> None:
         """Ends what has begun with an error, for every passenger."""
@@ -70,9 +83,18 @@ class CachedAnswers:
             return
         run.trace.cache = "miss"
 
+        run.trace.sent_at = time.monotonic()
+
         async def lead(flight: Flight) -> None:
-            await self._fresh(run, FlightReply(run, flight))
-            await self._keep(run, key, flight)
+            try:
+                await self._fresh(run, FlightReply(run, key, flight))
+            except CallError as error:
+                if not run.trace.booked:  # its caller may have left those who follow alone with it
+                    run.trace.status, run.trace.reason = error.status, run.trace.reason or error.code
+                    self._book(run.trace)
+                raise
+            if flight.entry is not None and flight.entry.body:
+                await cache.keep(flight.entry, run.call.endpoint)
 
         async with self._flights.board(key, run.plan.permitted, lead) as passenger:
             try:
@@ -80,92 +102,73 @@ class CachedAnswers:
             except CallError as error:
                 if not reply.started:
                     raise
-                self._booked(run, passenger, 200, error.code)
+                self._book_ride(run, passenger, 200, error.code)
                 await reply.break_off(error)
-            except asyncio.CancelledError:
+            except asyncio.CancelledError as cancelled:
                 task = asyncio.current_task()
                 if task is not None:
                     task.uncancel()
-                self._booked(run, passenger, 499, Reason.CANCELLED.value)
-                raise ClientGone from None
+                caller_left = cancelled.args == (CALLER_GONE,)
+                self._book_ride(run, passenger, 499 if caller_left else 503, Reason.CANCELLED.value)
+                if caller_left:
+                    raise ClientGone from None
+                if not reply.started:
+                    raise stopping() from None
+                await reply.break_off(stopping())
 
     async def _ride(self, run: Run, passenger: Passenger, reply: Reply) -> None:
-        head = await passenger.head()
+        """Reads a flight to its end, live where its form is this caller's, replayed where it is not."""
         call = run.call
-        if passenger.leads:
-            assert run.headers is not None
-            headers = run.headers
-        else:
+        head, body = await passenger.begun(call)
+        if not passenger.leads:
             run.trace.cache = "hit"
-            headers = _headers(run, head.deployment, "hit; age=0")
-        if not head.fits(call):
-            _, body = await passenger.whole()
-            body = run.dialect.replay(body, head.streamed, call)
-            self._booked(run, passenger, 200, None)
+            run.trace.answered_by = run.deployment(head.deployment)
+            run.trace.first_at = time.monotonic()
+        headers = run.headers if run.headers is not None else answer_headers(run, head.deployment, "hit; age=0")
+        if body is not None:
+            used = passenger.entry.usage if passenger.entry is not None else None
+            body = run.dialect.replay(body, head.streamed, call, used)
+        elif not call.stream:
+            body = b"".join([piece async for piece in passenger.pieces()])
+        if body is not None:
+            self._book_ride(run, passenger, 200, None)
             await _send_whole(reply, headers, body, call.stream)
             return
-        if call.stream:
-            await reply.start(200, headers)
-            async for piece in passenger.pieces():
-                if passenger.arrived:
-                    self._booked(run, passenger, 200, None)
-                    await reply.finish(piece)
-                    return
-                await reply.write(piece)
-            self._booked(run, passenger, 200, None)
-            await reply.finish(b"")
-            return
-        body = b"".join([piece async for piece in passenger.pieces()])
-        self._booked(run, passenger, 200, None)
-        await _send_whole(reply, headers, body, streamed=False)
+        await reply.start(200, headers)
+        async for piece in passenger.pieces():
+            if passenger.entry is not None:  # it has landed, and this was the rest of it
+                self._book_ride(run, passenger, 200, None)
+                await reply.finish(piece)
+                return
+            await reply.write(piece)
+        self._book_ride(run, passenger, 200, None)
+        await reply.finish(b"")
 
     async def _replay(self, run: Run, entry: Entry, reply: Reply) -> None:
         """Answers with a kept answer, in the form that this caller asked for."""
         trace, call = run.trace, run.call
         body = entry.body
         if entry.streamed or call.stream:
-            body = run.dialect.replay(body, entry.streamed, call)
+            body = run.dialect.replay(body, entry.streamed, call, entry.usage)
         trace.cache, trace.saved_nano, trace.finish = "hit", entry.cost_nano, entry.finish
         trace.status, trace.answered_by = 200, run.deployment(entry.deployment)
-        trace.first_at = trace.last_at = time.monotonic()
+        trace.sent_at = trace.first_at = trace.last_at = time.monotonic()
         self._book(trace)
         age_s = max(0, int(time.time() - entry.created))
-        await _send_whole(reply, _headers(run, entry.deployment, f"hit; age={age_s}"), body, call.stream)
+        await _send_whole(reply, answer_headers(run, entry.deployment, f"hit; age={age_s}"), body, call.stream)
 
-    async def _keep(self, run: Run, key: bytes, flight: Flight) -> None:
-        trace = run.trace
-        if trace.status != 200 or trace.reason is not None or flight.body is None or trace.answered_by is None:
+    def _book_ride(self, run: Run, passenger: Passenger, status: int, reason: str | None) -> None:
+        """Books a follower's receipt; that of the caller that flies is booked by its flight."""
+        trace, entry = run.trace, passenger.entry
+        if trace.booked:
             return
-        entry = Entry(
-            key=key,
-            body=flight.body,
-            streamed=run.call.stream,
-            deployment=trace.answered_by.name,
-            usage=trace.usage or Usage(),
-            cost_nano=trace.cost.nano_usd if trace.cost is not None else 0,
-            finish=trace.finish,
-            created=time.time(),
-        )
-        await run.snapshot.cache.keep(entry, run.call.endpoint)
-
-    def _booked(self, run: Run, passenger: Passenger, status: int, reason: str | None) -> None:
-        """Books a follower's receipt; the first caller's is booked by the flight."""
-        trace = run.trace
-        if passenger.leads or trace.booked:
+        if passenger.leads:
+            trace.status = status  # which the flight books where it ends with this
             return
-        trace.status, trace.reason = status, reason
+        trace.status, trace.reason, trace.last_at = status, reason, time.monotonic()
+        if entry is not None:
+            trace.finish, trace.saved_nano = entry.finish, entry.cost_nano
         self._book(trace)
-
-
-def _headers(run: Run, deployment: str, cache: str) -> list[tuple[bytes, bytes]]:
-    id = run.call.id.encode()
-    return [
-        typed(run.call),
-        (b"x-request-id", id),
-        (b"x-headgate-decision", id),
-        (b"x-headgate-deployment", deployment.encode()),
-        (b"x-headgate-cache", cache.encode()),
-    ]
 
 
 async def _send_whole(reply: Reply, headers: list[tuple[bytes, bytes]], body: bytes, streamed: bool) -> None:

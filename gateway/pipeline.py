@@ -15,11 +15,12 @@ import time
 from collections.abc import Mapping
 
 import msgspec
+import structlog
 
 from gateway.accounting.ledger import Ledger
 from gateway.accounting.trace import Trace
 from gateway.admission import Admission
-from gateway.attempts import RetryBudget, attempts
+from gateway.attempts import TABLE, RetryBudget, attempts
 from gateway.booking import Booking
 from gateway.breakers import Breakers
 from gateway.cache import Flights
@@ -34,12 +35,14 @@ from gateway.core.errors import (
     UpstreamError,
     unanswered,
 )
-from gateway.core.types import Attempt, Call, Headers, Outcome, Principal, Request
+from gateway.core.types import Attempt, Call, Deployment, Endpoint, Headers, Outcome, Principal, Request
 from gateway.measure import Measurements
-from gateway.relay import Reply, Run, relay
+from gateway.relay import Reply, Run, relay, stopping
 from gateway.snapshot import Snapshot
-from gateway.telemetry import Telemetry, TraceContext
+from gateway.telemetry import Telemetry, TraceContext, names
 from gateway.upstream import Transport
+
+_log = structlog.get_logger("headgate")
 
 # What a breaker learns of an attempt whose caller left, or that never reached its upstream: nothing.
 ABANDONED = Outcome(0.0, 0.0, Reason.CANCELLED)
@@ -78,14 +81,20 @@ class Pipeline:
         self._draw = random.Random(secrets.randbits(64)).random
         self._boot = secrets.token_hex(6)
         self._serial = 0
-        self._booking = Booking(services.ledger, services.telemetry)
+        self._booking = Booking(services.ledger, services.telemetry, services.measurements)
         self._cached = CachedAnswers(services.flights, self._answer, self._booking.book)
         self.apply(snapshot)
 
     def apply(self, snapshot: Snapshot) -> None:
         """Serves the next calls by this snapshot; those under way keep theirs."""
         self._services.breakers.watch(snapshot.endpoints)
+        self._told: set[tuple[str, Reason]] = set()
         self.snapshot = snapshot
+
+    def metrics(self) -> bytes:
+        """Returns all metrics as Prometheus' text, every finished call counted."""
+        self._booking.digest()
+        return self._services.telemetry.prometheus()
 
     def next_id(self) -> str:
         """Returns the id of a new call: unguessable by boot, ordered within it."""
@@ -120,7 +129,7 @@ class Pipeline:
         blank = Call(ask.id, ask.dialect.endpoint, ask.dialect.name, b"")
         trace = Trace(blank, ask.principal, ask.arrived_at, snapshot.revision, self._context(ask.headers))
         try:
-            trace.call = ask.dialect.parse(ask.id, ask.body, ask.headers)
+            trace.call = ask.dialect.parse(ask.id, ask.body, ask.headers, int(trace.time))
             trace.parsed_at = time.monotonic()
             run = self._plan(snapshot, ask, trace)
             terms = snapshot.cache.terms(trace.call, run.plan.candidates)
@@ -140,11 +149,12 @@ class Pipeline:
         sensitivity = trace.sensitivity = snapshot.classifier.classify(call, principal)
         trace.level_name = snapshot.levels[sensitivity.level]
         now = time.monotonic()
+        trace.input_tokens = measurements.input_tokens(call.model, len(call.body))
         request = Request(
             call,
             principal,
             sensitivity,
-            input_tokens=measurements.input_tokens(call.model, len(call.body)),
+            input_tokens=trace.input_tokens,
             output_tokens=measurements.expected_output(call.model, call.max_tokens),
             tags=principal.tags,
         )
@@ -180,6 +190,7 @@ class Pipeline:
             now=trace.planned_at,
             deadline=run.deadline,
             turn=self._serial,
+            repeatable=run.call.repeatable,
         )
         error: UpstreamError | None = None
         attempt = next(steps, None)
@@ -201,6 +212,7 @@ class Pipeline:
             )
         assert attempt is not None
         answer = unanswered(error, attempt.deployment.name)
+        answer.message = _scrubbed(answer.message, attempt.endpoint)
         trace.reason = error.reason.value
         trace.answered_by = attempt.deployment
         if not reply.started:
@@ -216,7 +228,11 @@ class Pipeline:
         if not admission.try_enter(deployment.name):
             asked_at = time.monotonic()
             tenant = trace.principal.team or trace.principal.key
-            await admission.enter(deployment.name, tenant=tenant, deadline=run.deadline)
+            try:
+                await admission.enter(deployment.name, tenant=tenant, deadline=run.deadline)
+            except Overloaded:
+                services.telemetry.metrics.count(names.SHED)
+                raise
             trace.queued_s += time.monotonic() - asked_at
         began_at = trace.begin(attempt)
         measurements.begin(deployment.name)
@@ -230,7 +246,7 @@ class Pipeline:
                 request = msgspec.structs.replace(request, headers=request.headers + trace.context.headers)
             trace.warnings = request.warnings
             if not trace.opened:
-                services.ledger.open(trace.opening(attempt, run.request.input_tokens))
+                services.ledger.open(trace.opening(attempt))
                 trace.opened = True
             # An answer in one piece has no first token to wait for: only the whole call's deadline holds.
             expires_at = began_at + attempt.first_token_s if run.call.stream else run.deadline
@@ -256,7 +272,7 @@ class Pipeline:
 
     def _finish(self, run: Run, attempt: Attempt) -> None:
         """Books a whole answer; called once, before its last byte leaves."""
-        services, trace, decoder = self._services, run.trace, run.decoder
+        trace, decoder = run.trace, run.decoder
         assert decoder is not None
         deployment, now = attempt.deployment, time.monotonic()
         ttft_s = trace.first_at - trace.sent_at if run.call.stream else None
@@ -265,24 +281,20 @@ class Pipeline:
         trace.status, trace.finish, trace.answered_by = 200, decoder.finish, deployment
         trace.meter(deployment, usage)
         trace.answered(attempt, now, 200)
+        if decoder.dropped:
+            self._dropped(deployment, decoder.dropped)
         self._booking.book(trace)
-        measurements = services.measurements
-        measurements.learn(run.call, deployment.name, usage)
-        measurements.record(
-            deployment.name,
-            run.request.input_tokens,
-            now,
-            ttft_s=ttft_s,
-            total_s=now - trace.sent_at,
-            output_tokens=usage.output_tokens,
-        )
 
     def _failed(self, run: Run, attempt: Attempt, failure: UpstreamError, reply: Reply) -> None:
         """Notes a failed attempt; what it used is known or, once content has left, estimated."""
         trace, decoder = run.trace, run.decoder
         if decoder is not None and (decoder.usage is not None or reply.started):
             trace.meter(attempt.deployment, decoder.usage or run.estimated())
+        if decoder is not None and decoder.dropped:
+            self._dropped(attempt.deployment, decoder.dropped)
         run.decoder = None
+        if TABLE[failure.reason].notify:
+            self._tell(attempt, failure)
         now = time.monotonic()
         trace.failed(attempt, now, failure.reason.value, failure.status)
         run.outcome = Outcome(
@@ -293,7 +305,18 @@ class Pipeline:
             content_left=reply.started,
             named_by_caller=failure.named_by_caller,
             should_retry=failure.should_retry,
+            sent=failure.sent,
         )
+
+    def _tell(self, attempt: Attempt, failure: UpstreamError) -> None:
+        """Logs what only people can mend, once per config."""
+        what = (attempt.endpoint.id, failure.reason)
+        if what not in self._told:
+            self._told.add(what)
+            _log.error("upstream_needs_attention", endpoint=what[0], reason=what[1].value, status=failure.status)
+
+    def _dropped(self, deployment: Deployment, events: int) -> None:
+        self._services.telemetry.metrics.count(names.DROPPED_EVENTS, (deployment.name,), events)
 
     async def _cancelled(self, run: Run, reply: Reply, caller_left: bool) -> None:
         """Ends a call whose caller left, or that a stop of the gateway overtook: booked, and told in-band."""
@@ -303,7 +326,8 @@ class Pipeline:
             task.uncancel()
         if trace.booked:
             return
-        trace.status, trace.reason = 499 if caller_left else 503, Reason.CANCELLED.value
+        trace.status = trace.status or (499 if caller_left else 503)
+        trace.reason = Reason.CANCELLED.value
         if trace.attempting is not None:
             deployment = trace.attempting.deployment
             usage = decoder.usage if decoder is not None else None
@@ -311,7 +335,14 @@ class Pipeline:
             trace.meter(deployment, usage or run.estimated())
         self._booking.book(trace)
         if not caller_left:
-            error = Overloaded("the gateway is stopping", code="stopping", retry_after_s=1.0)
             if not reply.started:
-                raise error
-            await reply.break_off(error)
+                raise stopping()
+            await reply.break_off(stopping())
+
+
+def _scrubbed(text: str, endpoint: Endpoint) -> str:
+    """Takes our credential out of what a provider said of the caller's fault."""
+    for _, value in endpoint.auth:
+        secret = value.decode("latin-1").removeprefix("Bearer ")
+        text = text.replace(secret, "<credential>") if secret else text
+    return text

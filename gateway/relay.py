@@ -9,7 +9,7 @@ from typing import Final, Protocol
 from gateway.accounting.trace import Trace
 from gateway.core.adapter import Decoder
 from gateway.core.dialect import Dialect
-from gateway.core.errors import CallError
+from gateway.core.errors import CallError, Overloaded
 from gateway.core.money import Usage
 from gateway.core.types import Attempt, Call, Deployment, Outcome, Plan, Request
 from gateway.snapshot import Snapshot
@@ -98,18 +98,19 @@ async def relay(
             break
         if held and decoder.started:
             if not reply.started:
-                await reply.start(200, answer_headers(run, attempt))
+                await reply.start(200, answer_headers(run, attempt.deployment.name))
             piece = held[0] if len(held) == 1 else b"".join(held)
             held.clear()
+            now = time.monotonic()
             await reply.write(piece)
-            # A slow caller is no fault of the upstream's: it has its time from when it may go on.
-            exchange.expires_at = min(time.monotonic() + idle_s, deadline)
+            # A slow caller is no fault of the upstream's: what it takes is not counted. Nor is a comment progress.
+            exchange.expires_at = min(exchange.expires_at + time.monotonic() - now, deadline)
     if not trace.first_at:
         trace.first_at = trace.last_at = time.monotonic()
     whole(run, attempt)
     last = held[0] if len(held) == 1 else b"".join(held)
     if not reply.started:
-        headers = answer_headers(run, attempt)
+        headers = answer_headers(run, attempt.deployment.name)
         if not run.call.stream:
             headers.append((b"content-length", b"%d" % len(last)))
         await reply.start(200, headers)
@@ -120,19 +121,19 @@ async def relay(
             pass
 
 
-def typed(call: Call) -> tuple[bytes, bytes]:
-    """Returns the content type of an answer to this call."""
-    return _EVENTS if call.stream else _JSON
+def stopping() -> Overloaded:
+    """Returns what a caller is told whom a stop of the gateway overtook."""
+    return Overloaded("the gateway is stopping", code="stopping", retry_after_s=1.0)
 
 
-def answer_headers(run: Run, attempt: Attempt) -> list[tuple[bytes, bytes]]:
-    """Returns the head of an answer: its type, who gave it, and where the time went (milliseconds)."""
+def answer_headers(run: Run, deployment: str, kept: str = "") -> list[tuple[bytes, bytes]]:
+    """Returns the head of an answer: its type, who gave it, where the time went (milliseconds), how it was `kept`."""
     trace, now = run.trace, time.monotonic()
     headers = [
-        typed(run.call),
+        _EVENTS if run.call.stream else _JSON,
         (b"x-request-id", run.call.id.encode()),
         (b"x-headgate-decision", run.call.id.encode()),
-        (b"x-headgate-deployment", attempt.deployment.name.encode()),
+        (b"x-headgate-deployment", deployment.encode()),
         (
             b"server-timing",
             b"parse;dur=%.2f, policy;dur=%.2f, queue;dur=%.2f, upstream;dur=%.2f, total;dur=%.2f"
@@ -148,7 +149,7 @@ def answer_headers(run: Run, attempt: Attempt) -> list[tuple[bytes, bytes]]:
     if run.call.stream:
         headers.append((b"cache-control", b"no-cache"))
     if trace.cache != "-":
-        headers.append((b"x-headgate-cache", trace.cache.encode()))
+        headers.append((b"x-headgate-cache", (kept or trace.cache).encode()))
     if trace.warnings:
         headers.append((b"x-headgate-warnings", "; ".join(trace.warnings).encode("ascii", "replace")))
     return headers

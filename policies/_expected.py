@@ -42,8 +42,8 @@ class ExpectedCost:
         Fresh input × price + expected cached share × cached price + expected output × price + the fee per request.
         """
         flat, shares, learned = self._flat, view.cached_share, outputs(request, view)
-        tokens = request.input_tokens
-        output: float = request.output_tokens
+        tokens, limit = request.input_tokens, request.call.max_tokens
+        usual: float = request.output_tokens
         costs: list[float] = []
         for deployment in candidates:
             name = deployment.name
@@ -54,10 +54,14 @@ class ExpectedCost:
                     continue
                 rates = _per_token(deployment.price.rates_for(tokens), deployment.price)
             fresh_rate, cached_rate, output_rate, fee = rates
-            if learned:
-                output = output_of(deployment, request, learned)
+            if name in learned:
+                output = learned[name]
+                if limit is not None and output > limit:
+                    output = limit
+            else:
+                output = usual
             cost = tokens * fresh_rate + output * output_rate + fee
-            if shares and name in shares:
+            if name in shares:
                 cost -= tokens * shares[name] * (fresh_rate - cached_rate)
             costs.append(cost)
         return costs

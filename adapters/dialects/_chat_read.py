@@ -13,6 +13,7 @@ from typing import Final
 
 import msgspec
 
+from adapters._blocks import UNREADABLE
 from adapters.dialects._chat_fields import boolean, integer, number, object_of, objects, required, string, wrong
 from adapters.dialects._chat_tools import response_format, tool_choice, tools
 from gateway.core.blocks import (
@@ -74,7 +75,7 @@ def conversation(call: Call) -> Conversation:
     """Returns the request in blocks; raises BadRequest whose `param` is the field's path (`messages.2.content.0`)."""
     try:
         body = _decode(call.body)
-    except (msgspec.DecodeError, RecursionError):
+    except UNREADABLE:
         raise BadRequest("the body is not JSON") from None
     if not isinstance(body, dict):
         raise BadRequest("the body must be a JSON object")
@@ -199,7 +200,7 @@ _PARTS: Final[Mapping[str, frozenset[str]]] = {
 
 def _part(part: Mapping[str, Json], where: str, role: str) -> Block:
     kind = part.get("type")
-    if kind not in _PARTS[role]:
+    if not isinstance(kind, str) or kind not in _PARTS[role]:
         raise wrong(f"{where}.type", f"one of {', '.join(sorted(_PARTS[role]))} in a message of this role")
     if kind == "text":
         return Text(required(part, "text", where), part.get("cache_control"))

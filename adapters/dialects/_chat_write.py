@@ -230,7 +230,7 @@ class _Stream:
     def _begin(self, answer_id: str, model: str, created: int | None) -> None:
         self._head = b'data: {"id":%b,"object":"chat.completion.chunk","created":%d,"model":%b,"choices":[' % (
             _encode(answer_id or self._call.id),
-            created or 0,
+            created or self._call.received_at,
             _encode(model or self._model),
         )
 
@@ -285,7 +285,7 @@ class _Whole:
         written: dict[str, Json] = {
             "id": self._begin.id or self._call.id,
             "object": "chat.completion",
-            "created": self._begin.created or 0,
+            "created": self._begin.created or self._call.received_at,
             "model": self._begin.model or self._model,
             "choices": [
                 {"index": number, "message": _message(choice), "logprobs": None, **_ending(choice.finished)}

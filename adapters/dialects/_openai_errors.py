@@ -55,11 +55,6 @@ def not_json(why: str) -> BadRequest:
     return BadRequest(f"The body of this request is not valid JSON ({why}).", code="invalid_json")
 
 
-def duplicate_key() -> BadRequest:
-    """Returns the error for a body that names a member twice: two readers could read two requests."""
-    return BadRequest("The body of this request names a field more than once.", code="invalid_json")
-
-
 def refuse(error: msgspec.ValidationError) -> NoReturn:
     """Raises BadRequest in OpenAI's words for what the typed decoder says, with the dotted field as `param`."""
     said = str(error)

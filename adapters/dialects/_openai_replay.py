@@ -14,7 +14,9 @@ from typing import Final
 import msgspec
 
 from adapters import _sse
+from adapters.dialects._chat_write import usage_object
 from gateway.core.blocks import Json
+from gateway.core.money import Usage
 from gateway.core.types import Call
 
 DONE: Final = b"data: [DONE]\n\n"
@@ -36,17 +38,28 @@ _TEXTS: Final = frozenset(
     {"content", "text", "reasoning", "reasoning_content", "thinking", "refusal", "summary"}
     | {"arguments", "input", "data", "transcript"}
 )
+# Lists whose items have an `index` in chunks alone; others (OpenRouter's reasoning_details, Groq's executed_tools)
+# keep theirs in whole answers.
+_NUMBERED_IN_CHUNKS: Final = frozenset({"tool_calls", "annotations", "citations", "thinking_blocks", "provider_blocks"})
 _ON_EVERY_CHUNK: Final = ("id", "created", "model", "service_tier", "system_fingerprint")
 _OF_CHUNKS_ALONE: Final = frozenset({"choices", "usage", "object", "obfuscation"})
 
 
-def replay(form: Form, body: bytes, streamed: bool, call: Call) -> bytes:
-    """Rewrites a kept answer as `call` asks for it: streamed or whole, with the usage chunk or without."""
+def replay(form: Form, body: bytes, streamed: bool, call: Call, usage: Usage | None) -> bytes:
+    """Rewrites a kept answer as `call` asks for it: streamed or whole, with the usage chunk or without.
+
+    `usage` is shown where it is asked for and the answer was kept without: its first caller had not asked.
+    """
     if not streamed:
         return _told(form, json.loads(body), call.include_usage) if call.stream else body
     if not call.stream:
-        return _dumps(_merged(form, _chunks(body)))
-    return body if call.include_usage else _without_usage(body)
+        answer = _merged(form, _chunks(body))
+        if usage is not None:
+            answer.setdefault("usage", usage_object(usage))
+        return _dumps(answer)
+    if not call.include_usage:
+        return _without_usage(body)
+    return body if usage is None else _with_usage(form, body, usage)
 
 
 def _dumps(value: Json) -> bytes:
@@ -79,6 +92,18 @@ def _without_usage(stream: bytes) -> bytes:
     return b"".join(kept)
 
 
+def _with_usage(form: Form, stream: bytes, usage: Usage) -> bytes:
+    """Puts a chunk with the usage before the sentinel, where no chunk holds any."""
+    first: dict[str, Json] = {}
+    for chunk in _chunks(stream):
+        if chunk.get("usage"):
+            return stream
+        first = first or chunk
+    head: dict[str, Json] = {name: first[name] for name in _ON_EVERY_CHUNK if name in first}
+    told = _event({**head, "object": form.chunk, "choices": [], "usage": usage_object(usage)})
+    return stream.removesuffix(DONE) + told + DONE
+
+
 # -- a stream, merged ----------------------------------------------------------------------------------------------
 
 
@@ -107,7 +132,7 @@ def _whole(form: Form, choice: dict[str, Json]) -> dict[str, Json]:
         return choice
     message = {"role": "assistant", "content": None, "refusal": None, **choice.pop("delta", {})}
     for name, value in message.items():
-        if isinstance(value, list) and name != "reasoning_details":  # OpenRouter keeps the index in whole answers too
+        if isinstance(value, list) and name in _NUMBERED_IN_CHUNKS:
             message[name] = [_unnumbered(item) for item in value]
     if message.get("tool_calls") and not message["content"]:
         message["content"] = None
@@ -137,18 +162,28 @@ def _merge(base: dict[str, Json], more: Mapping[str, Json]) -> None:
 
 
 def _joined(held: Json, more: list[Json]) -> list[Json]:
-    """Joins two lists: items with an `index` grow in their place, others are appended."""
+    """Joins two lists: items with an `index` grow in their place, others are appended; items of one list stay apart.
+
+    Gemini's compatible wire gives every parallel tool call the index 0, so another id or type is another item.
+    """
     joined: list[Json] = [{"type": "text", "text": held}] if isinstance(held, str) and held else []
     if isinstance(held, list):
         joined = held
+    before = tuple(joined)
     for item in more:
-        index = item.get("index") if isinstance(item, dict) else None
-        known = next((known for known in joined if isinstance(known, dict) and known.get("index") == index), None)
-        if index is None or known is None:
+        known = next((known for known in before if _same(known, item)), None)
+        if known is None:
             joined.append(item)
         else:
             _merge(known, item)
     return joined
+
+
+def _same(known: Json, item: Json) -> bool:
+    if not (isinstance(known, dict) and isinstance(item, dict)) or item.get("index") is None:
+        return False
+    marks = [(item.get(name), known.get(name)) for name in ("id", "type")]
+    return known.get("index") == item["index"] and all(not its or not held or its == held for its, held in marks)
 
 
 # -- an answer, told as a stream -----------------------------------------------------------------------------------
@@ -197,7 +232,7 @@ def _message_pieces(choice: Mapping[str, Json]) -> Iterator[dict[str, Json]]:
     for index, call in enumerate(calls or ()):
         filled = {name: value for name, value in call.items() if isinstance(value, dict)}
         begun = {name: {**value, **_emptied(value)} for name, value in filled.items()}
-        yield {"delta": {"tool_calls": [{"index": index, **call, **begun}]}}
+        yield {"delta": {"tool_calls": [{**call, **begun, "index": index}]}}
         rest = {name: {key: value[key] for key in _emptied(value)} for name, value in filled.items()}
         if any(rest.values()):
             yield {"delta": {"tool_calls": [{"index": index, **{name: part for name, part in rest.items() if part}}]}}

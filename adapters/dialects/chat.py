@@ -14,6 +14,7 @@ from adapters.dialects._openai_request import TOKENS_MAX, read_body, read_header
 from gateway.core.blocks import Conversation
 from gateway.core.dialect import Writer
 from gateway.core.errors import CallError
+from gateway.core.money import Usage
 from gateway.core.types import Call, Headers
 
 Count = Annotated[int, msgspec.Meta(ge=1, le=TOKENS_MAX)]
@@ -25,6 +26,10 @@ class _Part(msgspec.Struct, gc=False):
 
 class _Message(msgspec.Struct, gc=False):
     content: str | list[_Part] | None = None
+
+
+class _Tool(msgspec.Struct, gc=False):
+    type: str | None = None
 
 
 class _Present(msgspec.Struct, gc=False):
@@ -49,14 +54,17 @@ class _Request(msgspec.Struct, gc=False):
     n: Annotated[int, msgspec.Meta(ge=1, le=128)] | None = None
     user: str | None = None
     stream_options: _StreamOptions | None = None
-    tools: list[_Present] | None = None
+    tools: list[_Tool] | None = None
     functions: list[_Present] | None = None
     response_format: _ResponseFormat | None = None
     logprobs: bool | None = None
+    store: bool | None = None
+    web_search_options: _Present | None = None
 
 
 # type of a content part -> what a deployment must be capable of
 _MEDIA: Final = {"image_url": "vision", "input_image": "vision", "input_audio": "audio", "file": "file"}
+_CALLERS_TOOLS: Final = (None, "function", "custom")
 _NO_NEEDS: Final[frozenset[str]] = frozenset()
 
 _request: Final = msgspec.json.Decoder(_Request)
@@ -68,7 +76,7 @@ class ChatDialect:
     name = "chat"
     endpoint = "chat"
 
-    def parse(self, call_id: str, body: bytes, headers: Headers) -> Call:
+    def parse(self, call_id: str, body: bytes, headers: Headers, received_at: int = 0) -> Call:
         """Reads what routing needs; raises BadRequest with the field in `param`. Unknown fields are the provider's."""
         request = read_body(body, _request)
         marks = read_headers(headers)
@@ -93,6 +101,8 @@ class ChatDialect:
             cache_control=marks.cache_control,
             timeout_s=marks.timeout_s,
             strict=marks.strict,
+            repeatable=not request.store and request.web_search_options is None and _is_callers(request.tools),
+            received_at=received_at,
         )
 
     def conversation(self, call: Call) -> Conversation:
@@ -107,8 +117,13 @@ class ChatDialect:
     def error_event(self, error: CallError) -> bytes:
         return error_event(error)
 
-    def replay(self, body: bytes, streamed: bool, call: Call) -> bytes:
-        return _openai_replay.replay(_openai_replay.CHAT, body, streamed, call)
+    def replay(self, body: bytes, streamed: bool, call: Call, usage: Usage | None = None) -> bytes:
+        return _openai_replay.replay(_openai_replay.CHAT, body, streamed, call, usage)
+
+
+def _is_callers(tools: list[_Tool] | None) -> bool:
+    """Says whether all tools are run by the caller; a tool of any other type runs at the provider."""
+    return not tools or all(tool.type in _CALLERS_TOOLS for tool in tools)
 
 
 def _needs(request: _Request) -> tuple[frozenset[str], bool]:

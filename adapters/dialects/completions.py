@@ -15,6 +15,7 @@ from adapters.dialects._openai_request import TOKENS_MAX, read_body, read_header
 from gateway.core.blocks import Conversation
 from gateway.core.dialect import Writer
 from gateway.core.errors import BadRequest, CallError
+from gateway.core.money import Usage
 from gateway.core.types import Call, Headers
 
 
@@ -43,7 +44,7 @@ class CompletionsDialect:
     name = "completions"
     endpoint = "completions"
 
-    def parse(self, call_id: str, body: bytes, headers: Headers) -> Call:
+    def parse(self, call_id: str, body: bytes, headers: Headers, received_at: int = 0) -> Call:
         """Reads what routing needs; raises BadRequest with the field in `param`."""
         request = read_body(body, _request)
         marks = read_headers(headers)
@@ -70,6 +71,7 @@ class CompletionsDialect:
             cache_control=marks.cache_control,
             timeout_s=marks.timeout_s,
             strict=marks.strict,
+            received_at=received_at,
         )
 
     def conversation(self, call: Call) -> Conversation:
@@ -84,5 +86,5 @@ class CompletionsDialect:
     def error_event(self, error: CallError) -> bytes:
         return error_event(error)
 
-    def replay(self, body: bytes, streamed: bool, call: Call) -> bytes:
-        return _openai_replay.replay(_openai_replay.COMPLETIONS, body, streamed, call)
+    def replay(self, body: bytes, streamed: bool, call: Call, usage: Usage | None = None) -> bytes:
+        return _openai_replay.replay(_openai_replay.COMPLETIONS, body, streamed, call, usage)

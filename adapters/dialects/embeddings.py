@@ -11,6 +11,7 @@ from adapters.dialects._openai_request import TOKENS_MAX, read_body, read_header
 from gateway.core.blocks import Conversation
 from gateway.core.dialect import Writer
 from gateway.core.errors import BadRequest, CallError
+from gateway.core.money import Usage
 from gateway.core.types import Call, Headers
 
 
@@ -32,7 +33,7 @@ class EmbeddingsDialect:
     name = "embeddings"
     endpoint = "embeddings"
 
-    def parse(self, call_id: str, body: bytes, headers: Headers) -> Call:
+    def parse(self, call_id: str, body: bytes, headers: Headers, received_at: int = 0) -> Call:
         """Reads what routing needs; raises BadRequest with the field in `param`.
 
         The temperature is 0: the same input has the same embedding, so the answer may be cached.
@@ -51,6 +52,7 @@ class EmbeddingsDialect:
             cache_control=marks.cache_control,
             timeout_s=marks.timeout_s,
             strict=marks.strict,
+            received_at=received_at,
         )
 
     def conversation(self, call: Call) -> Conversation:
@@ -65,5 +67,5 @@ class EmbeddingsDialect:
     def error_event(self, error: CallError) -> bytes:
         return error_event(error)
 
-    def replay(self, body: bytes, streamed: bool, call: Call) -> bytes:
+    def replay(self, body: bytes, streamed: bool, call: Call, usage: Usage | None = None) -> bytes:
         return body

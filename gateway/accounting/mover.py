@@ -7,7 +7,7 @@ between any two steps and the next one does the rest. What the store refuses for
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -16,7 +16,7 @@ import structlog
 
 from gateway.accounting.journal import Journal, lines_of
 from gateway.accounting.receipts import CLOSED, OPENED, interrupted, row_of
-from gateway.state.protocols import ReceiptRow, ReceiptStore, StoreUnavailable
+from gateway.state.protocols import ReceiptRow, ReceiptStore, RowRefused, StoreUnavailable
 
 _BATCH: Final = 1000  # rows a transaction: long enough to be cheap, short enough for other writers of the database
 _LONGEST_WAIT_S: Final = 30.0
@@ -26,8 +26,8 @@ _log: Final = structlog.get_logger(__name__)
 class Mover:
     """Empties the journal into the store every `every_s` seconds; with a doubling wait while the store is away.
 
-    `trouble` says why nothing moves at present, or is None. `rejected` counts lines that could not be read; they are
-    kept in the journal's directory, in the file `rejected`.
+    `trouble` says why nothing moves at present, or is None. `rejected` counts lines that could not be read or that the
+    store does not take as they are; they are kept in the journal's directory, in the file `rejected`.
     """
 
     def __init__(self, journal: Journal, store: ReceiptStore, *, every_s: float = 1.0) -> None:
@@ -91,7 +91,7 @@ class Mover:
                 self._reject(line, "neither an opening nor a receipt")
                 continue
             try:
-                row = row_of(line[1:] if tag == CLOSED else interrupted(line[1:]))
+                row = row_of(line[1:] if tag == CLOSED else interrupted(line[1:], self._store.price))
             except msgspec.DecodeError as error:
                 self._reject(line, str(error))
             else:
@@ -102,10 +102,21 @@ class Mover:
         for row in rows:
             batch.append(row)
             if len(batch) == _BATCH:
-                self._store.add_receipts(batch)
+                self._add_batch(batch)
                 batch = []
         if batch:
+            self._add_batch(batch)
+
+    def _add_batch(self, batch: Sequence[ReceiptRow]) -> None:
+        """Adds a batch; where the store refuses it, row by row, so that the bad one alone is kept apart."""
+        try:
             self._store.add_receipts(batch)
+        except RowRefused as error:
+            if len(batch) == 1:
+                self._reject(bytes([CLOSED]) + batch[0].body.encode(), str(error))
+                return
+            for row in batch:
+                self._add_batch([row])
 
     def _reject(self, line: bytes, why: str) -> None:
         self.rejected += 1

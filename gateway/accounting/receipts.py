@@ -6,11 +6,12 @@ out of the encoding, which keeps a usual line near 1 KB.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any, Final
 
 import msgspec
 
-from gateway.core.money import BUCKETS, Usage
+from gateway.core.money import BUCKETS, Price, Usage, charge
 from gateway.core.types import Tags
 from gateway.state.protocols import ReceiptRow
 
@@ -102,7 +103,7 @@ class Receipt(Summary, frozen=True, gc=False, omit_defaults=True):
 class Opening(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """What is known as a call's first attempt begins: the receipt it gets if this process dies before its end.
 
-    The names are the receipt's; `tokens` and `cost` are the estimated input alone.
+    The names are the receipt's, but for the estimated input, which is priced when it comes to that.
     """
 
     id: str
@@ -120,9 +121,7 @@ class Opening(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     dialect: str | None = None
     endpoint: str | None = None
     stream: bool = False
-    tokens: dict[str, Tokens] = {}
-    cost: dict[str, Nano] = {}
-    cost_nano: Nano | None = None
+    input_tokens: Tokens = 0
     price_version: str | None = None
     config_revision: int = 0
 
@@ -177,10 +176,26 @@ def read_receipt(body: bytes) -> Receipt:
     return _receipts.decode(body)
 
 
-def interrupted(body: bytes) -> bytes:
-    """Turns an opening's JSON into that of the estimated receipt of a call that died with its process."""
+def interrupted(body: bytes, price_of: Callable[[str], Price | None]) -> bytes:
+    """Turns an opening's JSON into that of the estimated receipt of a call that died with its process.
+
+    `price_of` finds a price by its version; a call whose price is not found counts as unpriced, never as free.
+    """
     known = msgspec.structs.asdict(_openings.decode(body))
-    return _encoder.encode(Receipt(**known, status=499, reason=INTERRUPTED, estimated=True))
+    usage = Usage(fresh_input=known.pop("input_tokens"), estimated=True)
+    price = price_of(known["price_version"]) if known["price_version"] is not None else None
+    cost = charge(usage, price) if price is not None else None
+    return _encoder.encode(
+        Receipt(
+            **known,
+            status=499,
+            reason=INTERRUPTED,
+            estimated=True,
+            tokens=tokens_of(usage),
+            cost=cost.lines if cost is not None else {},
+            cost_nano=cost.nano_usd if cost is not None else None,
+        )
+    )
 
 
 def row_of(body: bytes) -> ReceiptRow:

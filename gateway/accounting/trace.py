@@ -29,6 +29,7 @@ class Trace:
         "dearest",
         "finish",
         "first_at",
+        "input_tokens",
         "last_at",
         "level",
         "level_name",
@@ -61,6 +62,7 @@ class Trace:
         self.parsed_at = self.planned_at = self.sent_at = arrived_at
         self.first_at = self.last_at = 0.0
         self.queued_s = 0.0
+        self.input_tokens = 0  # estimated
         self.revision = revision
         self.plan: Plan | None = None
         self.sensitivity: Sensitivity | None = None
@@ -140,11 +142,10 @@ class Trace:
             return None
         return (self.last_at - self.first_at) / (self.usage.output_tokens - 1)
 
-    def opening(self, attempt: Attempt, input_tokens: int) -> Opening:
+    def opening(self, attempt: Attempt) -> Opening:
         """Returns the line that stands for this call until its receipt does."""
         deployment, call, principal, plan = attempt.deployment, self.call, self.principal, self.plan
-        estimate = Usage(fresh_input=input_tokens, estimated=True)
-        cost = charge(estimate, deployment.price) if deployment.price is not None else None
+        price = deployment.price
         return Opening(
             id=call.id,
             time=self.time,
@@ -161,10 +162,8 @@ class Trace:
             dialect=call.dialect,
             endpoint=call.endpoint,
             stream=call.stream,
-            tokens=tokens_of(estimate),
-            cost=cost.lines if cost is not None else {},
-            cost_nano=cost.nano_usd if cost is not None else None,
-            price_version=cost.price_version if cost is not None else None,
+            input_tokens=self.input_tokens,
+            price_version=price.version if price is not None else None,
             config_revision=self.revision,
         )
 

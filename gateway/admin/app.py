@@ -90,6 +90,4 @@ def application(accounts: Accounts, levers: Levers) -> FastAPI:
 
 
 def _error(status: int, message: str, type: str, code: str | None, param: str | None = None) -> Response:
-    return JSONResponse(
-        {"error": {"message": message, "type": type, "param": param, "code": code}}, status_code=status
-    )
+    return JSONResponse({"error": {"message": message, "type": type, "param": param, "code": code}}, status_code=status)

@@ -73,6 +73,13 @@ class Breakers:
         self._guards = guards
         self._troubled = {id: guard for id, guard in self._troubled.items() if guards.get(id) is guard}
 
+    def apply(self, settings: Settings) -> None:
+        """Takes over new settings; every endpoint keeps its state."""
+        if settings != self._settings:
+            self._settings = settings
+            for guard in self._guards.values():
+                guard.apply(settings)
+
     # -- questions -----------------------------------------------------------------------------------------------
 
     def admits(self, endpoint: Endpoint, now: float) -> bool:

@@ -113,6 +113,13 @@ class Guard:
         self._asked = 0
         self.why = ""
 
+    def apply(self, settings: Settings) -> None:
+        """Goes on by new settings; what was counted over a window of another length is forgotten."""
+        if settings.window_s != self._settings.window_s:
+            self._window = Window(settings.window_s, 3)
+        self._breaker.success_threshold = settings.probes
+        self._settings = settings
+
     # -- questions, which change nothing -------------------------------------------------------------------------
 
     @property

@@ -28,7 +28,7 @@ from typing import Final, Self
 
 import msgspec
 
-from gateway.core.errors import CallError, Overloaded
+from gateway.core.errors import CALLER_GONE, CallError, Overloaded
 from gateway.core.types import Call
 from gateway.state.cache import Entry
 
@@ -151,7 +151,7 @@ class Flight:
         if self.overflowed:
             self.wake()
         if not self._passengers and not self.ended and self.task is not None:
-            self.task.cancel()
+            self.task.cancel(CALLER_GONE)
 
     def fail(self, error: BaseException) -> None:
         """Ends the flight with an error."""

@@ -15,7 +15,7 @@ import re2
 from stdnum.exceptions import ValidationError
 
 from gateway.classify.patterns import KINDS, Kind
-from gateway.classify.text import DISGUISED, decoded, plain
+from gateway.classify.text import FOREIGN, MARKED, decoded, normal, unmarked
 
 # Work that one kind may do on candidates that do not hold, before it counts as late: a candidate costs 1.5 us plus
 # its validator (`Kind.cost`; a phone number 20 us), so this is some 5 ms at worst.
@@ -52,12 +52,16 @@ class Detectors:
         self._kinds = tuple(kind for kind in KINDS if kind.detector in detectors)
         self._gates = re2.Set.SearchSet(_options())
         for kind in self._kinds:
-            self._gates.Add(kind.gate or kind.pattern)
+            self._gates.Add(kind.gate)
         for words in terms:
             self._gates.Add(_whole_words(words))
-        self._disguise = self._gates.Add(DISGUISED)
+        self._marked = self._gates.Add(MARKED)
+        self._foreign = self._gates.Add(FOREIGN)
         self._gates.Compile()
         self._patterns = tuple(re2.compile(kind.pattern.encode(), _options()) for kind in self._kinds)
+        self._starts = tuple(
+            re2.compile(kind.gate.encode(), _options()) if kind.anchored else None for kind in self._kinds
+        )
 
     def search(self, body: bytes) -> tuple[bytes, tuple[int, ...]]:
         """Returns the readable text and which gates it hit: kinds first, by their place in `KINDS`, then terms."""
@@ -65,9 +69,10 @@ class Detectors:
         hits = self._gates.Match(text)
         if hits is None:
             return text, ()
-        if self._disguise in hits:
-            # both readings: a disguise undone may join what stood apart
-            text = plain(text)
+        marked, foreign = self._marked in hits, self._foreign in hits
+        if marked or foreign:
+            text = unmarked(text) if marked else text
+            text = normal(text) if foreign else text
             hits = self._gates.Match(text) or ()
         return text, tuple(hits)
 
@@ -84,21 +89,23 @@ class Detectors:
     def terms(self, hits: tuple[int, ...]) -> Iterator[int]:
         """Yields which lists of terms occur, by their place."""
         first = len(self._kinds)
-        return (hit - first for hit in hits if first <= hit < self._disguise)
+        return (hit - first for hit in hits if first <= hit < self._marked)
 
     def findings(self, text: bytes, hits: tuple[int, ...]) -> Iterator[Finding]:
         """Yields every place that holds, for measuring; without an allowance."""
         for number, kind in enumerate(self._kinds):
             if number in hits:
-                for start, end in self._candidates(text, number):
+                for match in self._candidates(text, number):
+                    start, end = match.span(match.lastindex or 0)
                     if kind.valid(text[start:end]):
+                        start, end = match.span() if kind.whole else (start, end)
                         yield Finding(kind.detector, kind.name, start, end)
 
     def _first(self, text: bytes, number: int, kind: Kind) -> str | None:
         left = _ALLOWANCE
         try:
-            for start, end in self._candidates(text, number):
-                if kind.valid(text[start:end]):
+            for match in self._candidates(text, number):
+                if kind.valid(match[match.lastindex or 0]):
                     return kind.name
                 left -= kind.cost
                 if left < 0:
@@ -107,10 +114,16 @@ class Detectors:
             return f"{kind.name}, unchecked"
         return None
 
-    def _candidates(self, text: bytes, number: int) -> Iterator[tuple[int, int]]:
-        """Yields where a kind's pattern matches: the group that took part, else the whole match."""
-        for match in self._patterns[number].finditer(text):
-            yield match.span(match.lastindex or 0)
+    def _candidates(self, text: bytes, number: int) -> Iterator[re2._Match]:
+        """Yields where a kind's pattern matches."""
+        pattern, starts = self._patterns[number], self._starts[number]
+        if starts is None:
+            yield from pattern.finditer(text)
+            return
+        for place in starts.finditer(text):
+            match = pattern.match(text, place.start())
+            if match is not None:
+                yield match
 
 
 @lru_cache(maxsize=16)

@@ -50,7 +50,9 @@ class Classifier:
         names = tuple(sorted({rule.detector for rule in rules.detectors}))
         terms = tuple(rule.terms for rule in rules.terms)
         self._detectors = compiled(names, terms) if names or terms else None
-        self._highest_scanned = max((*(rule.level for rule in rules.detectors), *(rule.level for rule in rules.terms), -1))
+        self._highest_scanned = max(
+            (*(rule.level for rule in rules.detectors), *(rule.level for rule in rules.terms), -1)
+        )
 
     def classify(self, call: Call, principal: Principal) -> Sensitivity:
         """Returns the call's level and what raised it there; raises BadRequest for a label that names no level.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterator
 from typing import Final
 
 import msgspec
@@ -34,24 +35,39 @@ _REPLACED: Final = (
 _FULL_WIDTH: Final = "\uff10-\uff19\uff20-\uff3a\uff41-\uff5a"  # digits, @, letters
 _COMBINING: Final = "\u0300-\u036f"
 
-DISGUISED: Final = f"[{_INVISIBLE}{_SPACES}{_HYPHENS}{_FULL_WIDTH}{_COMBINING}]"  # where `plain` has work to do
+# Where `unmarked` and `normal` have work to do. Hyphens and spaces of other kinds are common in prose (a dash between
+# words); they only matter between digits.
+MARKED: Final = rf"[{_INVISIBLE}]|[0-9)][{_SPACES}{_HYPHENS}]+[0-9(]"
+FOREIGN: Final = f"[{_FULL_WIDTH}{_COMBINING}]"
 
 
 def decoded(body: bytes) -> bytes:
     """Returns a body's text with its JSON escapes decoded; `body` itself where it has none.
 
-    Where the text still holds backslashes, both readings are returned, one after the other: it may be JSON once more
-    (`\\u0034`) or a path (`C:\\new`).
+    Lines that still hold backslashes are returned in both readings, one after the other: they may be JSON once more
+    (`\\u0034`) or hold a path (`C:\\new`).
     """
     if b"\\" not in body:
         return body
-    text = reading = unescaped(body)
+    reading = unescaped(body)
+    readings = [reading]
     for _ in range(_DEEPEST - 1):
         if b"\\" not in reading:
             break
-        reading = unescaped(reading)
-        text += b"\n" + reading
-    return text
+        # only the lines concerned: one path must not double the work on a long document
+        reading = unescaped(b"\n".join(_lines_with_backslashes(reading)))
+        readings.append(reading)
+    return b"\n".join(readings)
+
+
+def _lines_with_backslashes(text: bytes) -> Iterator[bytes]:
+    end = -1
+    while (place := text.find(b"\\", end + 1)) >= 0:
+        start = text.rfind(b"\n", 0, place) + 1
+        end = text.find(b"\n", place)
+        if end < 0:
+            end = len(text)
+        yield text[start:end]
 
 
 def unescaped(text: bytes) -> bytes:
@@ -75,13 +91,14 @@ def _character(match: re.Match[bytes]) -> bytes:
     return chr(int(match[1], 16)).encode("utf-8", "replace")
 
 
-def plain(text: bytes) -> bytes:
-    """Undoes what only looks different: invisible marks, odd spaces and hyphens, full-width and combining forms."""
+def unmarked(text: bytes) -> bytes:
+    """Drops invisible marks; odd spaces and hyphens become plain ones."""
     for mark, replacement in _REPLACED:
         if mark in text:
             text = text.replace(mark, replacement)
-    if b"\xef\xbc" in text or b"\xef\xbd" in text:
-        return unicodedata.normalize("NFKC", text.decode("utf-8", "replace")).encode()
-    if b"\xcc" in text or b"\xcd" in text:
-        return unicodedata.normalize("NFC", text.decode("utf-8", "replace")).encode()
     return text
+
+
+def normal(text: bytes) -> bytes:
+    """Returns full-width letters and digits as plain ones, and letters with combining marks in one piece (NFKC)."""
+    return unicodedata.normalize("NFKC", text.decode("utf-8", "replace")).encode()

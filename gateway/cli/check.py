@@ -32,7 +32,9 @@ def _show(loaded: Loaded, compiled: Compiled) -> None:
     for name, provider in loaded.config.providers.items():
         why = loaded.disabled.get(name)
         state = f"disabled, {why}" if why else "enabled"
-        click.echo(f"  {name:<14} {provider.kind:<18} location {provider.place:<12} retention {provider.keeps:<8} {state}")
+        click.echo(
+            f"  {name:<14} {provider.kind:<18} location {provider.place:<12} retention {provider.keeps:<8} {state}"
+        )
     click.echo("\ndeployments, and dollars per million tokens")
     for deployment in compiled.snapshot.deployments:
         click.echo(

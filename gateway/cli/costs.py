@@ -15,10 +15,21 @@ from gateway.wiring.accounts import Accounts
 
 @click.command("costs")
 @config_option
-@click.option("--group-by", default="deployment", show_default=True, help="hour, day, month, team, key, user, model, deployment, provider, route, sensitivity, or tag:NAME.")
+@click.option(
+    "--group-by",
+    default="deployment",
+    show_default=True,
+    help="hour, day, month, team, key, user, model, deployment, provider, route, sensitivity, or tag:NAME.",
+)
 @click.option("--since", default="24h", show_default=True, help="An age (24h, 7d) or a date (2026-11-20).")
 @click.option("--until", default=None, help="As --since; default now.")
-@click.option("--where", "where", multiple=True, metavar="GROUP=VALUE", help="Only these calls, such as team=sales; may be given again.")
+@click.option(
+    "--where",
+    "where",
+    multiple=True,
+    metavar="GROUP=VALUE",
+    help="Only these calls, such as team=sales; may be given again.",
+)
 @click.option("--format", "shape", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True)
 def command(config: Path, group_by: str, since: str, until: str | None, where: tuple[str, ...], shape: str) -> None:
     """Sums what calls cost, from the receipts in the store."""

@@ -52,6 +52,8 @@ def command(
         decision, line = suppose(
             loaded,
             dry_compile(loaded).snapshot,
-            Supposed(model or "", text, stream, team, key, sensitivity, frozenset(down), draw=secrets.randbelow(1000) / 1000),
+            Supposed(
+                model or "", text, stream, team, key, sensitivity, frozenset(down), draw=secrets.randbelow(1000) / 1000
+            ),
         )
     click.echo(msgspec.json.format(msgspec.json.encode(decision)) if as_json else line)

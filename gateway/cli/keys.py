@@ -30,7 +30,9 @@ def command() -> None:
 @click.option("--route", "routes", multiple=True, help="A route it may use; may be given again. Default: all.")
 @click.option("--sensitivity", help="A floor for its calls: a level of the config.")
 @click.option("--tag", "tags", multiple=True, metavar="NAME=VALUE", help="A tag for its receipts; may be given again.")
-@click.option("--expires", type=click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]), help="From when on it is refused (UTC).")
+@click.option(
+    "--expires", type=click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]), help="From when on it is refused (UTC)."
+)
 def create(
     config: Path,
     name: str,
@@ -47,9 +49,13 @@ def create(
     with told():
         written = read_config(config, os.environ).config
         if team is not None and team not in written.teams:
-            raise click.BadParameter(f"the config has no team {team!r}: {', '.join(written.teams) or 'none at all'}", param_hint="--team")
+            raise click.BadParameter(
+                f"the config has no team {team!r}: {', '.join(written.teams) or 'none at all'}", param_hint="--team"
+            )
         if sensitivity is not None and sensitivity not in written.sensitivity.levels:
-            raise click.BadParameter(f"write one of {', '.join(written.sensitivity.levels)}", param_hint="--sensitivity")
+            raise click.BadParameter(
+                f"write one of {', '.join(written.sensitivity.levels)}", param_hint="--sensitivity"
+            )
         if any(key.name == name for key in written.keys):
             raise click.BadParameter(f"the config already has a key named {name!r}", param_hint="NAME")
         row = KeyRow(

@@ -40,7 +40,7 @@ def told() -> Iterator[None]:
         sys.exit(1)
 
 
-class Address(click.ParamType):
+class Address(click.ParamType[tuple[str, int]]):
     """HOST:PORT."""
 
     name = "HOST:PORT"
@@ -57,14 +57,12 @@ class Address(click.ParamType):
         return host.strip("[]"), int(port)
 
 
-class Seconds(click.ParamType):
+class Seconds(click.ParamType[float]):
     """A duration with its unit."""
 
     name = "DURATION"
 
-    def convert(
-        self, value: str | float, parameter: click.Parameter | None, context: click.Context | None
-    ) -> float:
+    def convert(self, value: str | float, parameter: click.Parameter | None, context: click.Context | None) -> float:
         """Reads `150ms` or `2s`; returns seconds."""
         if isinstance(value, float):
             return value

@@ -13,7 +13,13 @@ from gateway.simulator import serve
 
 @click.command("simulate")
 @click.option("--listen", type=Address(), default="127.0.0.1:9000", show_default=True, help="Where it listens.")
-@click.option("--wire", type=click.Choice(["openai", "vllm"]), default="openai", show_default=True, help="Whose server it plays; Anthropic's paths answer either way.")
+@click.option(
+    "--wire",
+    type=click.Choice(["openai", "vllm"]),
+    default="openai",
+    show_default=True,
+    help="Whose server it plays; Anthropic's paths answer either way.",
+)
 @click.option("--ttft", type=Seconds(), default="150ms", show_default=True, help="Time to the first token.")
 @click.option("--tpot", type=Seconds(), default="15ms", show_default=True, help="Time per token after it.")
 def command(listen: tuple[str, int], wire: Literal["openai", "vllm"], ttft: float, tpot: float) -> None:

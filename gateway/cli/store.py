@@ -6,14 +6,15 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from gateway.state.sqlite import SqliteStore
+from gateway.state.protocols import Store
 from gateway.wiring.runtime import read_config
+from gateway.wiring.stores import store_of
 
 
 @contextmanager
-def open_store(config: Path, environ: Mapping[str, str]) -> Iterator[SqliteStore]:
+def open_store(config: Path, environ: Mapping[str, str]) -> Iterator[Store]:
     """Opens the store; several processes may have it open. Raises ConfigError, StoreUnavailable."""
-    store = SqliteStore(read_config(config, environ).config.store.path)
+    store = store_of(read_config(config, environ))
     try:
         yield store
     finally:

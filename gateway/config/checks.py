@@ -108,6 +108,14 @@ def _server(config: Config) -> Iterator[Problem]:
     url = config.shared.url
     if url is not None and url.present and not url.reveal().startswith(("redis://", "rediss://")):
         yield ("shared", "url"), "write redis://… or rediss://…"
+    store = config.store
+    if not store.url.present:
+        yield ("store", "url"), f"{store.url.source} has no value"
+    elif store.path is None and not store.is_postgres:
+        yield (
+            ("store", "url"),
+            "write sqlite:///path/to/file.db (a fourth slash begins an absolute path), or postgresql://…",
+        )
 
 
 def _provider(path: Path, provider: Provider, kinds: Mapping[str, Kind], config: Config) -> Iterator[Problem]:

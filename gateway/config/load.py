@@ -19,7 +19,19 @@ from gateway.config.sources import Data, Sources
 from gateway.core.errors import ConfigError
 
 # Words of the full vocabulary that this version cannot honour: better refused than read and ignored.
-LATER: Final = ("budgets", "notify", "rescue", "hedge", "redact", "shadow", "pool", "priority", "rate_limits")
+LATER: Final = (
+    "budgets",
+    "notify",
+    "rescue",
+    "hedge",
+    "redact",
+    "shadow",
+    "pool",
+    "priority",
+    "rate_limits",
+    "gpu_hour_usd",
+    "prefill",
+)
 
 _TYPES: Final[Mapping[str, str]] = {
     "string_type": "text is wanted",
@@ -86,7 +98,8 @@ def read(
     config, refused = _validate(sources.data)
     found.extend(problem for problem in refused if problem[0] not in known)
     if config is not None:
-        found.extend((place, message, False) for place, message in checks.problems(config, kinds, detectors))
+        checked = checks.problems(config, kinds, detectors)
+        found.extend((place, message, False) for place, message in checked if place not in known)
     if config is None or found:
         located = [(document.place(*place, key=key), sources.scrubbed(place, message)) for place, message, key in found]
         raise ConfigError([f"{path}:{line}:{column}: {message}" for (line, column), message in sorted(located)])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import BeforeValidator, Field
 
@@ -14,7 +14,8 @@ from gateway.config.secret import Secret
 from gateway.config.section import Section
 from gateway.config.units import Address, Duration, KeyHash, Name, Size, Unit, Url, split_address
 
-SQLITE = "sqlite:///"
+SQLITE: Final = "sqlite:///"
+POSTGRES: Final = ("postgresql://", "postgres://")
 
 
 class Server(Section):
@@ -109,25 +110,19 @@ class Breakers(Section):
     probes: int = Field(default=2, ge=1, description="Answers that close a half-open one.")
 
 
-def _sqlite(value: object) -> str:
-    if isinstance(value, str) and value.startswith(SQLITE) and len(value) > len(SQLITE):
-        return value
-    if isinstance(value, str) and value.startswith(("postgres://", "postgresql://")):
-        raise ValueError("PostgreSQL comes with a later version: use sqlite:///path/to/file.db")
-    raise ValueError("write sqlite:///path/to/file.db (a fourth slash begins an absolute path)")
-
-
 class Store(Section):
     """Where receipts, decisions and keys are kept."""
 
-    url: Annotated[str, BeforeValidator(_sqlite), Unit("URL")] = Field(
-        default="sqlite:///headgate.db",
-        description="`sqlite:///` and the path of a file, relative to the working directory.",
+    url: Secret = Field(
+        default=Secret(f"{SQLITE}headgate.db", f"{SQLITE}headgate.db"),
+        description="`sqlite:///` and the path of a file, relative to the working directory; or "
+        "`postgresql://user:password@host:5432/database`, which several gateways can share and which takes "
+        "`pip install headgate[postgres]`.",
     )
     journal: str = Field(
         default="journal",
         min_length=1,
-        description="A directory: receipts are safe here before they are in the database.",
+        description="A directory of this host: receipts are safe here before they are in the database.",
     )
     journal_max: Size = Field(
         default=256 * 2**20, gt=0, description="What may wait in the journal; beyond it new calls are refused."
@@ -138,9 +133,15 @@ class Store(Section):
     sync_interval: Duration = Field(default=0.2, gt=0, description="For `interval`: what a power cut may cost.")
 
     @property
-    def path(self) -> Path:
-        """The database's file."""
-        return Path(self.url.removeprefix(SQLITE))
+    def path(self) -> Path | None:
+        """The database's file, or None where it is a server."""
+        url = self.url.reveal()
+        return Path(url.removeprefix(SQLITE)) if url.startswith(SQLITE) and url != SQLITE else None
+
+    @property
+    def is_postgres(self) -> bool:
+        """Whether a server of PostgreSQL is named."""
+        return self.url.reveal().startswith(POSTGRES)
 
 
 class Shared(Section):

@@ -83,7 +83,6 @@ class Provider(Section):
     )
     proxy: Secret | None = Field(default=None, description="The outbound proxy's URL; needs `transport: httpx`.")
     ca_file: str | None = Field(default=None, description="A PEM file of authorities to trust instead of the system's.")
-    gpu_hour_usd: Usd | None = Field(default=None, description="What one GPU costs an hour, for own GPUs.")
 
     @property
     def place(self) -> str:
@@ -170,9 +169,6 @@ class Deployment(Section):
     capabilities: list[Capability] | None = Field(
         default=None, description="What it can do beside; not set: all of it is assumed."
     )
-    prefill: bool | None = Field(
-        default=None, description="Whether it continues an assistant's turn; not set: it is assumed."
-    )
     timeouts: Timeouts = Field(default=Timeouts(), description="Deadlines, before those of its provider.")
     clearance: Name | None = Field(default=None, description="The highest level it may see; else its provider's.")
     in_flight: int | None = Field(default=None, ge=1, description="Calls in flight at once; further ones wait.")
@@ -180,14 +176,12 @@ class Deployment(Section):
     @property
     def can(self) -> frozenset[str] | None:
         """What a call may need of it, in the words of `Call.needs`; None where nothing is stated."""
-        if self.modalities is None and self.capabilities is None and self.prefill is None:
+        if self.modalities is None and self.capabilities is None:
             return None
         able: set[str] = set(_CAPABILITIES if self.capabilities is None else self.capabilities)
         for modality, need in _NEEDS.items():
             if self.modalities is None or modality in self.modalities:
                 able.add(need)
-        if self.prefill is not False:
-            able.add("prefill")
         return frozenset(able)
 
 

@@ -106,6 +106,8 @@ def _default(field: FieldInfo) -> str:
         return "required"
     if value is None or isinstance(value, Section) or value in ([], {}):
         return "–"
+    if isinstance(value, Secret):
+        return f"`{value.source}`"
     label = _label(field.annotation, field.metadata)
     if label == "duration":
         return f"`{write_duration(value)}`"

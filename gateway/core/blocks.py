@@ -99,9 +99,7 @@ class Opaque(msgspec.Struct, frozen=True):
     value: Json
 
 
-Block = (
-    Text | Thinking | RedactedThinking | ToolCall | ToolResult | Image | Document | Audio | Refusal | Opaque
-)
+Block = Text | Thinking | RedactedThinking | ToolCall | ToolResult | Image | Document | Audio | Refusal | Opaque
 
 
 class Message(msgspec.Struct, frozen=True):

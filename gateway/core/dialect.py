@@ -6,6 +6,7 @@ from typing import Protocol
 
 from gateway.core.blocks import Conversation, Event
 from gateway.core.errors import CallError
+from gateway.core.money import Usage
 from gateway.core.types import Call, Headers
 
 
@@ -27,8 +28,8 @@ class Dialect(Protocol):
     name: str  # "chat"
     endpoint: str  # the family it asks for: "chat", "completions", "embeddings"
 
-    def parse(self, call_id: str, body: bytes, headers: Headers) -> Call:
-        """Reads what routing needs; raises BadRequest with `param` for a body that cannot be one."""
+    def parse(self, call_id: str, body: bytes, headers: Headers, received_at: int = 0) -> Call:
+        """Reads what routing needs; `received_at` is seconds since the epoch. Raises BadRequest with `param` for a body that cannot be one."""
         ...
 
     def conversation(self, call: Call) -> Conversation:
@@ -47,6 +48,9 @@ class Dialect(Protocol):
         """Writes an error in-band, as the end of a stream that has begun."""
         ...
 
-    def replay(self, body: bytes, streamed: bool, call: Call) -> bytes:
-        """Rewrites a kept answer (`streamed` says in which form it was kept) into the form that `call` asks for."""
+    def replay(self, body: bytes, streamed: bool, call: Call, usage: Usage | None = None) -> bytes:
+        """Rewrites a kept answer (`streamed` says in which form it was kept) into the form that `call` asks for.
+
+        `usage` is what it used: whoever asks for it is shown it, also where the answer was kept without.
+        """
         ...

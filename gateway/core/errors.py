@@ -1,20 +1,20 @@
 """Every error the gateway raises on purpose, and the one place where each becomes an answer.
 
-    HeadgateError
-    ├── ConfigError                 a config that cannot serve; carries file, line and column
-    ├── CallError                   ends a call with a status, a code and a message; rendered by the caller's dialect
-    │   ├── BadRequest              400, the caller's fault; names the field in `param`
-    │   ├── Unauthorized            401
-    │   ├── Forbidden               403: the key may not use this model, or no deployment is permitted
-    │   ├── UnknownModel            404, with a did-you-mean
-    │   ├── UnknownPath             404
-    │   ├── WrongMethod             405
-    │   ├── TooLarge                413
-    │   ├── Overloaded              429 or 503 with a wait: shed before any upstream was asked
-    │   └── Unanswered              what a caller is told when every attempt failed (`unanswered`)
-    ├── UpstreamError               one attempt failed, for one `Reason`; the attempt loop decides what follows
-    │   └── StreamCut               an answer that stopped before its end
-    └── ClientGone                  the caller left; nothing is answered, the receipt is still written
+HeadgateError
+├── ConfigError                 a config that cannot serve; carries file, line and column
+├── CallError                   ends a call with a status, a code and a message; rendered by the caller's dialect
+│   ├── BadRequest              400, the caller's fault; names the field in `param`
+│   ├── Unauthorized            401
+│   ├── Forbidden               403: the key may not use this model, or no deployment is permitted
+│   ├── UnknownModel            404, with a did-you-mean
+│   ├── UnknownPath             404
+│   ├── WrongMethod             405
+│   ├── TooLarge                413
+│   ├── Overloaded              429 or 503 with a wait: shed before any upstream was asked
+│   └── Unanswered              what a caller is told when every attempt failed (`unanswered`)
+├── UpstreamError               one attempt failed, for one `Reason`; the attempt loop decides what follows
+│   └── StreamCut               an answer that stopped before its end
+└── ClientGone                  the caller left; nothing is answered, the receipt is still written
 """
 
 from __future__ import annotations
@@ -168,7 +168,7 @@ class Unanswered(CallError):
 
     status = 502
     type = "upstream_error"
-    code = "upstream_error"
+    code: str | None = "upstream_error"
 
 
 class UpstreamError(HeadgateError):
@@ -176,6 +176,7 @@ class UpstreamError(HeadgateError):
 
     `message` is the provider's own word where the fault is the caller's, else ours; `body_code`, `param` and `type`
     are the provider's, passed on only for the caller's own faults. `retry_after_s` is the provider's wait.
+    `sent` is False where no connection ever stood, so that nothing of the request can have reached the provider.
     `named_by_caller` is False when a 404 speaks of our deployment's model name rather than of what the caller named.
     """
 
@@ -191,6 +192,7 @@ class UpstreamError(HeadgateError):
         retry_after_s: float | None = None,
         should_retry: bool | None = None,
         named_by_caller: bool = False,
+        sent: bool = True,
     ) -> None:
         super().__init__(message)
         self.reason = reason
@@ -202,6 +204,7 @@ class UpstreamError(HeadgateError):
         self.retry_after_s = retry_after_s
         self.should_retry = should_retry
         self.named_by_caller = named_by_caller
+        self.sent = sent
 
 
 class StreamCut(UpstreamError):
@@ -239,13 +242,14 @@ def unanswered(error: UpstreamError, deployment: str) -> Unanswered:
     """Turns the last attempt's failure into the caller's answer: its own faults verbatim, ours as ours."""
     if error.reason in CALLERS_FAULT or (error.reason is Reason.NOT_FOUND and error.named_by_caller):
         status, code = _CALLERS_STATUS.get(error.reason, (404, "not_found"))
-        return Unanswered(
+        answer = Unanswered(
             error.message,
             status=error.status if error.status is not None and 400 <= error.status < 500 else status,
             type=error.type or "invalid_request_error",
-            code=error.code or code or None,
             param=error.param,
         )
+        answer.code = error.code or code or None  # a provider that names none leaves none
+        return answer
     status, code = _OURS[error.reason]
     return Unanswered(
         f"deployment {deployment!r} failed: {error.reason.value}: {_OURS_MESSAGES.get(error.reason, error.message)}",

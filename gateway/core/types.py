@@ -24,7 +24,7 @@ class Call(msgspec.Struct, frozen=True, gc=False):
     """What a caller asked, as far as routing needs it; `body` is the request as it came.
 
     `endpoint` is the family ("chat", "completions", "embeddings"), `dialect` the caller's wire. `needs` are the
-    capabilities the answer takes ("tools", "vision", "audio", "json_schema", "logprobs", "n", "prefill").
+    capabilities the answer takes ("tools", "vision", "audio", "json_schema", "logprobs", "n", "file").
     `expected_input_tokens` comes from the body's size. `cache_control` and `timeout_s` are the caller's headers.
     """
 
@@ -45,7 +45,8 @@ class Call(msgspec.Struct, frozen=True, gc=False):
     cache_control: str | None = None
     timeout_s: float | None = None
     strict: bool = False
-    prefix_hash: int = 0  # of the head of the prompt, for cache affinity
+    repeatable: bool = True  # False where the provider would do more than answer: search, or keep the conversation
+    received_at: int = 0  # seconds since the epoch
 
 
 class Principal(msgspec.Struct, frozen=True):

@@ -8,8 +8,8 @@ from gateway.core.dialect import Dialect
 from gateway.core.errors import CallError, ClientGone
 from gateway.core.types import Headers
 from gateway.door.app import Handler, Receive, Send, answer_error, read_body
+from gateway.door.exchange import Message, RawHeaders
 from gateway.door.guard import OpenGuard
-from gateway.door.protocol import Message
 from gateway.pipeline import Ask, Pipeline
 
 
@@ -23,7 +23,7 @@ class Reply:
         self._dialect = dialect
         self.started = False
 
-    async def start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+    async def start(self, status: int, headers: RawHeaders) -> None:
         """Begins the answer; its head leaves with the first piece of its body."""
         self.started = True
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
@@ -56,7 +56,7 @@ def handler(pipeline: Pipeline, dialect: Dialect, guard: OpenGuard, max_body_byt
             body = await read_body(scope, receive, max_body_bytes)
             await pipeline.answer(Ask(call_id, dialect, headers, body, principal, arrived_at), reply)
         except CallError as error:
-            await answer_error(send, error, dialect.error(error), [(b"x-request-id", call_id.encode())])
+            await answer_error(send, error, dialect.error(error), call_id)
         except ClientGone:
             return
 

@@ -8,8 +8,8 @@ import msgspec
 
 from gateway.core.errors import UnknownModel
 from gateway.door.app import JSON, Handler, Receive, Send, answer
+from gateway.door.exchange import Message
 from gateway.door.guard import OpenGuard
-from gateway.door.protocol import Message
 from gateway.pipeline import Pipeline
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import msgspec
 
 from gateway.door.app import JSON, Handler, Receive, Send, answer
-from gateway.door.protocol import Message
+from gateway.door.exchange import Message
 
 
 def health() -> Handler:

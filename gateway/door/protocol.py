@@ -1,413 +1,403 @@
-"""One caller's connection: uvicorn's httptools protocol with what it lacks.
+"""One caller's connection: an asyncio protocol on httptools' parser.
 
-Adds deadlines for a request's head and body, limits on its head, errors in the caller's own shape, the news that a
-caller has gone (its task is cancelled), and a close that lets an early answer (413 to a body still being sent) be
-read. No timer is armed per request: `Sweeper` looks at every connection's `deadline` a few times a second.
+Holds the deadlines for a request's head and body, the bounds on everything that is not body, errors for what never
+became a request, the news that a caller has gone, and a close that lets an early answer (413 to a body still being
+sent) be read. No timer is armed per request: the server looks at every connection's deadlines a few times a second.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
-from http import HTTPStatus
+from collections.abc import Callable
 from math import inf
-from typing import Any, Final, cast
-from urllib.parse import unquote
+from typing import Any, Final
 
 import httptools
 import msgspec
-from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from gateway.core.errors import CALLER_GONE
+from gateway.core.errors import BadRequest, CallError, Overloaded, TooLarge
+from gateway.door.errors import error_body, error_headers
+from gateway.door.exchange import STATUS_LINES, Application, Exchange, RawHeaders
+from gateway.door.head import scope_of
 
-Message = MutableMapping[str, Any]
-Application = Callable[[Any, Any, Any], Awaitable[None]]
+HIGH_WATER_BYTES: Final = 64 * 1024  # of a request's body that nobody has taken: beyond it the socket is left unread
+BODY_BYTES_PER_S: Final = 16 * 1024  # a body that comes at this rate or faster has all the time it needs
+MAX_PIPELINED: Final = 16  # requests that wait behind the one being answered
+LINGER_S: Final = 5.0  # how long what a caller still sends is read and dropped after an early answer
 
-STATUS_LINES: Final = {
-    status.value: b"HTTP/1.1 %d %s\r\n" % (status.value, status.phrase.encode())
-    for status in HTTPStatus
-    if status.value >= 200
-} | {529: b"HTTP/1.1 529 Overloaded\r\n", 499: b"HTTP/1.1 499 Client Closed Request\r\n"}
-
-LINGER_S: Final = 2.0  # how long what a caller still sends is read and dropped after an early answer
+_IDLE, _HEAD, _BODY, _DEAF = range(4)  # what a caller's next bytes belong to; deaf: they are dropped
 
 
 class DoorLimits(msgspec.Struct, frozen=True):
     """Bounds on one connection; sizes in bytes, times in seconds."""
 
-    head_bytes: int = 32 * 1024
+    head_bytes: int = 64 * 1024  # and of anything else that is not body: trailers, chunk extensions
     head_count: int = 100
     head_timeout_s: float = 10.0
-    body_timeout_s: float = 60.0
+    body_timeout_s: float = 60.0  # beside a second for every BODY_BYTES_PER_S that have come
     idle_timeout_s: float = 75.0
     write_timeout_s: float = 120.0  # how long a caller may read nothing while an answer waits for it
 
 
-class Exchange:
-    """One request and its answer: the `receive` and `send` of ASGI, over one connection."""
+class Terms(msgspec.Struct, frozen=True):
+    """What the connections of one listener share."""
+
+    application: Application
+    limits: DoorLimits
+    next_id: Callable[[], str]
+    loop: asyncio.AbstractEventLoop
+    connections: set[Any]
+    tasks: set[asyncio.Task[None]]
+    max_connections: int
+
+
+class DoorProtocol(asyncio.Protocol):
+    """One connection. One request is answered at a time; a few more may wait behind it."""
 
     __slots__ = (
-        "_body",
-        "_length_left",
-        "_more_body",
-        "_waiter",
-        "chunked",
-        "complete",
-        "expects_continue",
-        "gone",
-        "keep_alive",
-        "owner",
-        "scope",
-        "started",
-        "task",
+        "_arriving",
+        "_bare_bytes",
+        "_body_came",
+        "_client",
+        "_drained",
+        "_headers",
+        "_last",
+        "_parser",
+        "_queued",
+        "_reading",
+        "_reading_paused",
+        "_server",
+        "_terms",
+        "_timed",
+        "_transport",
+        "_unwritten_bytes",
+        "_upgrading",
+        "_url",
+        "exchange",
+        "loop",
+        "read_by",
+        "tasks",
+        "write",
+        "write_by",
+        "write_paused",
     )
 
-    def __init__(self, owner: DoorProtocol, scope: Message, keep_alive: bool, expects_continue: bool) -> None:
-        self.owner = owner
-        self.scope = scope
-        self.keep_alive = keep_alive
-        self.expects_continue = expects_continue
-        self.task: asyncio.Task[None] | None = None
-        self.gone = False
-        self.started = False
-        self.complete = False
-        self.chunked = False
-        self._length_left = 0
-        self._body: list[bytes] = []
-        self._more_body = True
-        self._waiter: asyncio.Future[None] | None = None
+    def __init__(self, terms: Terms) -> None:
+        self._terms = terms
+        self.loop = terms.loop
+        self.tasks = terms.tasks
+        self._parser: Any = httptools.HttpRequestParser(self)
+        self._url = b""
+        self._headers: RawHeaders = []
+        self._upgrading = False  # the head that came asks for another protocol
+        self._reading = _IDLE
+        self._timed = _IDLE  # what `read_by` is the deadline of
+        self._bare_bytes = 0  # since the request began, or since the last piece of its body, that were not body
+        self._body_came = False
+        self._reading_paused = False
+        self._last = False  # no request after the next
+        self.exchange: Exchange | None = None  # being answered
+        self._arriving: Exchange | None = None  # its request is not whole yet
+        self._queued: list[Exchange] = []
+        self.write_paused = False
+        self._drained: asyncio.Future[None] | None = None
+        self._unwritten_bytes = 0  # when last looked at
+        self.read_by = inf  # monotonic seconds: by then what is due from the caller has come
+        self.write_by = inf  # by then the caller has read something of what waits for it
 
-    # -- what the connection tells -------------------------------------------------------------------------------
-
-    def feed(self, data: bytes) -> int:
-        """Takes a piece of the body; returns how many bytes wait to be received."""
-        self._body.append(data)
-        self._wake()
-        return sum(map(len, self._body)) if len(self._body) > 1 else len(data)
-
-    def feed_end(self) -> None:
-        """The request is whole."""
-        self._more_body = False
-        self._wake()
-
-    def lose(self) -> None:
-        """The caller has gone: whoever works on the answer is cancelled."""
-        self.gone = True
-        self._wake()
-        if self.task is not None:
-            self.task.cancel(CALLER_GONE)
-
-    @property
-    def body_received(self) -> bool:
-        return not self._more_body
-
-    def _wake(self) -> None:
-        waiter = self._waiter
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
-
-    # -- ASGI ------------------------------------------------------------------------------------------------------
-
-    async def run(self, application: Application) -> None:
-        """Runs the application; a defect in it becomes a 500, or a closed connection once an answer has begun."""
-        try:
-            await application(self.scope, self.receive, self.send)
-        except asyncio.CancelledError:
-            if not self.complete and not self.gone:
-                self.owner.transport.close()
-            raise
-        except Exception:  # noqa: BLE001 - the outermost rim: a defect must not take the connection's task down unseen
-            self.owner.logger.exception("the application failed")
-        if not self.complete and not self.gone:
-            if self.started:
-                self.owner.transport.close()
-            else:
-                self.owner.refuse(500, "internal_error", "the gateway failed to answer; this is a defect of ours")
-
-    async def receive(self) -> Message:
-        """Returns the next piece of the body, or the news that the caller has gone."""
-        if self.expects_continue and not self.gone:
-            self.expects_continue = False
-            self.owner.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        while not self._body and self._more_body and not self.gone and not self.complete:
-            self.owner.flow.resume_reading()
-            self._waiter = self.owner.loop.create_future()
-            try:
-                await self._waiter
-            finally:
-                self._waiter = None
-        if self.gone or self.complete:
-            return {"type": "http.disconnect"}
-        body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
-        self._body = []
-        return {"type": "http.request", "body": body, "more_body": self._more_body}
-
-    async def send(self, message: Message) -> None:
-        """Writes the head or a piece of the answer; waits while the caller reads too slowly."""
-        flow = self.owner.flow
-        if flow.write_paused and not self.gone:
-            await flow.drain()
-        if self.gone:
-            return
-        if message["type"] == "http.response.start":
-            self._send_head(message["status"], message["headers"])
-        else:
-            self._send_body(message.get("body", b""), message.get("more_body", False))
-
-    def _send_head(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
-        self.started = True
-        lines = [STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status]
-        length = None
-        for name, value in headers:
-            if name == b"content-length":
-                length = int(value)
-            if b"\n" in value or b"\r" in value or b"\0" in value:
-                value = value.translate(None, b"\r\n\0")
-            lines += (name, b": ", value, b"\r\n")
-        if not self.body_received:
-            self.keep_alive = False
-        if not self.keep_alive:
-            lines.append(b"connection: close\r\n")
-        if length is None and self.scope["http_version"] == "1.0":
-            self.keep_alive = False  # the end of the connection is the end of the body (RFC 9112, 6.3)
-        elif length is None and status not in (204, 304):
-            self.chunked = True
-            lines.append(b"transfer-encoding: chunked\r\n")
-        else:
-            self._length_left = length or 0
-        lines.append(b"\r\n")
-        # Head and first piece leave in one write: the head waits for it.
-        self.owner.pending_head = b"".join(lines)
-
-    def _send_body(self, body: bytes, more: bool) -> None:
-        owner = self.owner
-        head, owner.pending_head = owner.pending_head, b""
-        if self.scope["method"] == "HEAD":
-            body = b""
-            if not more:
-                owner.transport.write(head)
-        elif self.chunked:
-            end = b"" if more else b"0\r\n\r\n"
-            if body:
-                owner.transport.write(b"%b%x\r\n%b\r\n%b" % (head, len(body), body, end))
-            elif head or end:
-                owner.transport.write(head + end)
-        else:
-            self._length_left -= len(body) if self._length_left else 0
-            owner.transport.write(head + body if head else body)
-        if not more:
-            if self._length_left and self.scope["method"] != "HEAD":
-                owner.transport.close()  # fewer bytes than promised: never a clean end
-            self.complete = True
-            owner.answered(self)
-
-
-class DoorProtocol(HttpToolsProtocol):
-    """One connection; `limits` and `sweeper` are set on the subclass that `protocol_class` makes."""
-
-    limits = DoorLimits()
+    # -- the transport -----------------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        self.exchange: Exchange | None = None
-        self.queued: list[Exchange] = []
-        self.pending_head = b""
-        self.head_bytes = 0
-        self.lingering = False
-        self.phase = "idle"  # idle, head, body, answer: of the newest request
-        self.deadline = time.monotonic() + self.limits.head_timeout_s
+        """A caller has connected."""
+        terms = self._terms
+        self._transport = transport
+        self.write = transport.write
+        self._client = transport.get_extra_info("peername")[:2]
+        self._server = transport.get_extra_info("sockname")[:2]
+        terms.connections.add(self)
+        self.read_by = time.monotonic() + terms.limits.head_timeout_s
+        if len(terms.connections) > terms.max_connections:
+            self._write_error(Overloaded("too many connections are open", retry_after_s=1.0))
+            self._close(read_on=False)
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.connections.discard(self)
-        exchange = self.exchange
-        self.flow.resume_writing()
-        if exchange is not None and not exchange.complete:
+    def connection_lost(self, error: Exception | None) -> None:
+        """The caller has gone: what was being answered is cancelled, what waited is dropped."""
+        self._terms.connections.discard(self)
+        exchange, self.exchange, self._arriving = self.exchange, None, None
+        self._queued.clear()
+        self._reading = _DEAF
+        self._parser = None  # it holds our callbacks, and so ourselves
+        self.resume_writing()
+        if exchange is not None:
             exchange.lose()
-        self.queued.clear()
-        self.deadline = inf
-        self.parser = None  # type: ignore[assignment]
 
     def data_received(self, data: bytes) -> None:
-        if self.lingering:
-            return
-        try:
-            self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self.refuse(426, "upgrade_refused", "this address speaks HTTP/1.1 alone; protocol upgrades are not taken")
-        except httptools.HttpParserError as error:
-            if not self.lingering:
-                self.refuse(400, "invalid_http", f"not a valid HTTP/1.1 request: {type(error).__name__}")
+        """Parses what came; of a head, never more at a time than there may be."""
+        if self._reading != _BODY:
+            room = self._terms.limits.head_bytes - self._bare_bytes
+            if len(data) > room:
+                self._feed(data[:room])
+                if self._reading == _HEAD:
+                    self.refuse(self._head_too_large())
+                data = data[room:]
+        self._feed(data)
 
-    # -- the parser's callbacks --------------------------------------------------------------------------------------
+    def _feed(self, data: bytes) -> None:
+        while self._reading != _DEAF:
+            try:
+                self._parser.feed_data(data)
+            except httptools.HttpParserUpgrade as upgrade:
+                data = self._without_upgrade() + data[upgrade.args[0] :]
+                continue
+            except httptools.HttpParserCallbackError as stopped:
+                if not isinstance(stopped.__context__, CallError):
+                    raise
+                self.refuse(stopped.__context__)
+            except httptools.HttpParserError as error:
+                self.refuse(BadRequest(f"this is not a valid HTTP/1.1 request: {error}", code="invalid_http"))
+            else:
+                if self._reading:
+                    self._expect_rest(len(data))
+            return
+
+    def _expect_rest(self, size: int) -> None:
+        """A request has not come whole: bounds what is to come, in time and in bytes that are no body."""
+        if self._body_came:
+            self._body_came = False
+            self._bare_bytes = 0
+        else:
+            self._bare_bytes += size
+            if self._reading == _BODY and self._bare_bytes > self._terms.limits.head_bytes:
+                self.refuse(TooLarge("the chunk extensions or trailers are too large", status=431))
+                return
+        if self._reading != self._timed:
+            self._set_time()
+        elif self._reading == _BODY:
+            self.read_by += size / BODY_BYTES_PER_S
+
+    def _set_time(self) -> None:
+        """Sets by when what is due must have come; nothing is while an earlier request is being answered."""
+        if self.exchange is None or self.exchange is self._arriving:
+            limits, reading = self._terms.limits, self._reading
+            self._timed = reading
+            seconds = (limits.idle_timeout_s, limits.head_timeout_s, limits.body_timeout_s)[reading]
+            self.read_by = time.monotonic() + seconds
+
+    # -- the parser's callbacks: a CallError that they raise stops it, and is answered ---------------------------------
 
     def on_message_begin(self) -> None:
-        self.url = b""
-        self.headers = []
-        self.head_bytes = 0
-        self.expect_100_continue = False
-        self.phase = "head"
-        self.deadline = time.monotonic() + self.limits.head_timeout_s
+        self._url = b""
+        self._headers = []
+        self._bare_bytes = 0
+        self._reading = _HEAD
 
     def on_url(self, url: bytes) -> None:
-        self.url += url
-        if len(self.url) > self.limits.head_bytes:
-            self.refuse(414, "uri_too_long", f"the request's target is longer than {self.limits.head_bytes} bytes")
+        self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        name = name.lower()
-        self.head_bytes += len(name) + len(value) + 4
-        self.headers.append((name, value))
-        if self.head_bytes > self.limits.head_bytes or len(self.headers) > self.limits.head_count:
-            self.refuse(
-                431,
-                "headers_too_large",
-                f"the request's headers pass {self.limits.head_bytes} bytes or {self.limits.head_count} lines",
-            )
-        elif name == b"expect" and value.lower() == b"100-continue":
-            self.expect_100_continue = True
+        self._headers.append((name.lower(), value.rstrip()))  # the parser leaves the blanks at a value's end
 
     def on_headers_complete(self) -> None:
-        if self.lingering:
+        parser, headers = self._parser, self._headers
+        if parser.should_upgrade() and parser.get_method() != b"CONNECT":
+            self._upgrading = True
             return
-        url = self.url
-        if url.startswith(b"/"):
-            raw_path, _, query = url.partition(b"?")
-        else:
-            parsed = httptools.parse_url(url)
-            raw_path, query = parsed.path or b"/", parsed.query or b""
-        path = raw_path.decode("latin-1")
-        version = self.parser.get_http_version()
-        exchange = Exchange(
-            self,
-            {
-                "type": "http",
-                "asgi": {"version": "3.0", "spec_version": "2.3"},
-                "http_version": version,
-                "method": self.parser.get_method().decode("latin-1"),
-                "scheme": self.scheme,
-                "path": unquote(path) if "%" in path else path,
-                "raw_path": raw_path,
-                "query_string": query,
-                "root_path": "",
-                "headers": self.headers,
-                "client": self.client,
-                "server": self.server,
-                "state": self.app_state,
-            },
-            keep_alive=version != "1.0" and self.parser.should_keep_alive(),
-            expects_continue=self.expect_100_continue,
-        )
-        self.phase = "body"
-        self.deadline = time.monotonic() + self.limits.body_timeout_s
-        self.arriving = exchange
+        if len(headers) > self._terms.limits.head_count:
+            raise self._head_too_large()
+        scope = scope_of(parser.get_method().decode(), self._url, parser.get_http_version(), headers)
+        scope["client"], scope["server"] = self._client, self._server
+        exchange = Exchange(self, scope, keep_alive=parser.should_keep_alive() and not self._last)
+        self._headers = []  # trailers come later, and are dropped
+        self._bare_bytes = 0
+        self._reading = _BODY
         if self.exchange is None:
             self._begin(exchange)
-        else:  # pipelined: answered in order
-            self.flow.pause_reading()
-            self.queued.append(exchange)
+        elif len(self._queued) < MAX_PIPELINED:
+            self._queued.append(exchange)
+            self.pause_reading()
+        else:
+            raise Overloaded("too many requests are pipelined")
+        self._arriving = exchange
 
     def on_body(self, body: bytes) -> None:
-        if not self.lingering and not self.arriving.complete and self.arriving.feed(body) > HIGH_WATER_LIMIT:
-            self.flow.pause_reading()
+        self._body_came = True
+        if self._arriving is not None and self._arriving.feed(body) > HIGH_WATER_BYTES:
+            self.pause_reading()
 
     def on_message_complete(self) -> None:
-        if not self.lingering:
-            self.phase = "answer"
-            self.deadline = inf
-            self.arriving.feed_end()
+        if not self._upgrading:
+            self._reading = self._timed = _IDLE
+            arriving, self._arriving = self._arriving, None
+            if arriving is not None:
+                self.read_by = inf
+                arriving.feed_end()
+
+    def _head_too_large(self) -> CallError:
+        limits = self._terms.limits
+        if len(self._url) > limits.head_bytes // 2:
+            return TooLarge("the request's target is too long", status=414, code="uri_too_long")
+        return TooLarge(
+            f"the request's head passes {limits.head_bytes} bytes (server.max_headers) or {limits.head_count} lines",
+            status=431,
+            code="headers_too_large",
+        )
+
+    def _without_upgrade(self) -> bytes:
+        """Begins the request anew without its wish for another protocol, which a server may ignore (RFC 9110, 7.8).
+
+        The parser takes what follows such a head for that protocol's bytes, yet it is the request's body: Java's
+        HttpClient asks for h2c with every request it sends over a plain connection, POSTs included.
+        """
+        parser, self._upgrading = self._parser, False
+        head = b"%b %b HTTP/%b\r\n" % (parser.get_method(), self._url, parser.get_http_version().encode())
+        lines = [b"%b: %b\r\n" % header for header in self._headers if header[0] != b"upgrade"]
+        self._parser = httptools.HttpRequestParser(self)
+        return b"%b%b\r\n" % (head, b"".join(lines))
 
     # -- answers -----------------------------------------------------------------------------------------------------
 
     def _begin(self, exchange: Exchange) -> None:
         self.exchange = exchange
-        task = self.loop.create_task(exchange.run(self.app))
-        exchange.task = task
+        exchange.task = task = self.loop.create_task(exchange.run(self._terms.application))
         self.tasks.add(task)
-        task.add_done_callback(self.tasks.discard)
 
     def answered(self, exchange: Exchange) -> None:
-        """The answer is written: waits for the next request, begins the queued one, or closes."""
-        self.server_state.total_requests += 1
+        """The answer is written: ends, or begins the request that waits, or waits for the next."""
         self.exchange = None
-        if self.transport.is_closing():
-            return
         if not exchange.keep_alive:
-            self._close(read_on=not exchange.body_received)
-        elif self.queued:
-            self._begin(self.queued.pop(0))
-        else:
-            self.flow.resume_reading()
-            if self.phase == "answer":
-                self.phase = "idle"
-                self.deadline = time.monotonic() + self.limits.idle_timeout_s
-
-    def refuse(self, status: int, code: str, message: str) -> None:
-        """Answers what never became a request (or broke the application) in OpenAI's error shape, and closes."""
-        if self.lingering or self.transport.is_closing():
+            self._close(read_on=self._reading != _IDLE or self._reading_paused)
             return
-        body = msgspec.json.encode(
-            {"error": {"message": message, "type": "invalid_request_error", "param": None, "code": code}}
-        )
-        self.transport.write(
-            b"%bcontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%b"
-            % (STATUS_LINES[status], len(body), body)
-        )
-        self._close(read_on=True)
+        if self._queued:
+            self._begin(self._queued.pop(0))
+        if not self._queued:
+            self.resume_reading()
+        self._set_time()
+
+    def failed(self, exchange: Exchange, error: CallError) -> None:
+        """The application left its answer undone: says so, or where that is too late, breaks off for all to see."""
+        if exchange.left:
+            self._transport.abort()
+        else:
+            body = error_body(error)
+            exchange.answer(error.status, error_headers(error, body, self._terms.next_id()), body)
+
+    def refuse(self, error: CallError) -> None:
+        """Ends hearing the caller: the requests that came whole are answered, then the connection ends.
+
+        Where none did, the error is answered; it is, too, in place of the answer to a request whose body is at fault.
+        """
+        if self._reading == _DEAF:
+            return
+        self._reading = _DEAF
+        self.read_by = inf
+        arriving, self._arriving = self._arriving, None
+        if self._queued and self._queued[-1] is arriving:
+            self._queued.pop()
+        elif arriving is not None and arriving is self.exchange:
+            self.exchange = None
+            arriving.lose()
+            if arriving.left:
+                self._transport.abort()
+                return
+        if self.exchange is not None:
+            (self._queued[-1] if self._queued else self.exchange).keep_alive = False
+        else:
+            self._write_error(error)
+            self._close(read_on=True)
+
+    def _write_error(self, error: CallError) -> None:
+        body = error_body(error)
+        lines = [b"%b: %b\r\n" % header for header in error_headers(error, body, self._terms.next_id())]
+        self.write(b"%b%bconnection: close\r\n\r\n%b" % (STATUS_LINES[error.status], b"".join(lines), body))
+
+    # -- how it ends -------------------------------------------------------------------------------------------------
 
     def _close(self, read_on: bool) -> None:
-        # Closing while the caller still sends makes the kernel reset the connection, and the answer is lost
-        # (RFC 9112, 9.6): so our side ends, and what comes is dropped for a while.
-        if read_on and self.transport.can_write_eof():
-            self.lingering = True
-            self.deadline = time.monotonic() + LINGER_S
-            self.flow.resume_reading()
-            self.transport.write_eof()
+        """Ends our side once what was written has left; `read_on` where the caller may still be sending.
+
+        Closing a socket that has unread bytes resets the connection, and the caller may lose the answer (RFC 9112,
+        9.6): so then what still comes is read and dropped, until the caller closes or LINGER_S are over.
+        """
+        self._reading = _DEAF
+        unwritten = self._unwritten_bytes = self._transport.get_write_buffer_size()
+        self.read_by = time.monotonic() + (self._terms.limits.write_timeout_s if unwritten else LINGER_S)
+        if read_on:
+            self.resume_reading()
+            self._transport.write_eof()
         else:
-            self.transport.close()
+            self._transport.close()
 
-    def expire(self) -> None:
-        """The deadline has passed: a head or body that came too slowly is told so, an idle connection is closed."""
-        self.deadline = inf
-        exchange = self.exchange
-        if self.lingering or self.phase == "answer":
-            self.transport.abort()
-        elif self.phase == "idle":
-            self.transport.close()
-        elif exchange is None:
-            self.refuse(408, "request_timeout", f"the request's {self.phase} came too slowly")
-        elif exchange is self.arriving:
-            if not exchange.started:
-                self.refuse(408, "request_timeout", f"the request's {self.phase} came too slowly")
-            exchange.lose()
+    def expire(self, now: float) -> None:
+        """A deadline has passed: who sends too slowly is told so, who reads nothing is cut off, the idle are let go."""
+        limits = self._terms.limits
+        if self.write_by < now:
+            if self._reads_nothing():
+                self._transport.abort()
+            self.write_by = now + limits.write_timeout_s
+        elif self._reading == _DEAF:
+            if self._reads_nothing():
+                self._transport.abort()
+            self.read_by = now + (limits.write_timeout_s if self._unwritten_bytes else LINGER_S)
+        elif self._reading == _IDLE:
+            self._close(read_on=False)
+        elif self._reading_paused or (self.exchange is not None and self.exchange.left):
+            self.read_by = now + limits.body_timeout_s  # nobody waits for the body
+        else:
+            late = "head" if self._reading == _HEAD else "body"
+            self.refuse(
+                CallError(
+                    f"the request's {late} came too slowly", status=408, type=BadRequest.type, code="request_timeout"
+                )
+            )
 
-    def pause_writing(self) -> None:
-        """The caller reads too slowly: writers wait, for a bounded time."""
-        self.flow.pause_writing()
-        if self.phase == "answer":
-            self.deadline = time.monotonic() + self.limits.write_timeout_s
-
-    def resume_writing(self) -> None:
-        """The caller reads again."""
-        self.flow.resume_writing()
-        if self.phase == "answer":
-            self.deadline = inf
+    def _reads_nothing(self) -> bool:
+        """Says whether the caller has read nothing since this was asked last."""
+        before, self._unwritten_bytes = self._unwritten_bytes, self._transport.get_write_buffer_size()
+        return self._unwritten_bytes >= before
 
     def shutdown(self) -> None:
-        """The server drains: an idle connection closes, a busy one after its answer."""
-        if self.exchange is None or self.exchange.complete:
-            self.transport.close()
-        else:
-            self.exchange.keep_alive = False
+        """The server drains: an idle connection closes, another one after the answers that are due."""
+        self._last = True
+        if self.exchange is not None:
+            (self._queued[-1] if self._queued else self.exchange).keep_alive = False
+        elif self._reading == _IDLE:
+            self._close(read_on=False)
 
+    def abort(self) -> None:
+        """Ends at once; what has not left is dropped."""
+        self._transport.abort()
 
-def protocol_class(limits: DoorLimits) -> type[DoorProtocol]:
-    """Returns the protocol with these limits, as uvicorn's `http` setting takes it."""
-    return cast("type[DoorProtocol]", type("LimitedDoorProtocol", (DoorProtocol,), {"limits": limits}))
+    # -- back-pressure -----------------------------------------------------------------------------------------------
 
+    def pause_reading(self) -> None:
+        """Leaves what comes in the socket."""
+        if not self._reading_paused:
+            self._reading_paused = True
+            self._transport.pause_reading()
 
-def sweep(connections: set[Any], now: float) -> None:
-    """Ends the connections whose deadline has passed; called a few times a second."""
-    for connection in [each for each in connections if isinstance(each, DoorProtocol) and each.deadline < now]:
-        connection.expire()
+    def resume_reading(self) -> None:
+        """Reads on, where reading had been paused."""
+        if self._reading_paused:
+            self._reading_paused = False
+            self._transport.resume_reading()
+
+    def pause_writing(self) -> None:
+        """The caller reads too slowly: writers wait, as long as it reads at all."""
+        self.write_paused = True
+        self._unwritten_bytes = self._transport.get_write_buffer_size()
+        self.write_by = time.monotonic() + self._terms.limits.write_timeout_s
+
+    def resume_writing(self) -> None:
+        """The caller has caught up, or has gone: writers go on."""
+        self.write_paused = False
+        self.write_by = inf
+        drained = self._drained
+        if drained is not None and not drained.done():
+            drained.set_result(None)
+
+    async def drain(self) -> None:
+        """Waits until the caller has caught up or has gone."""
+        while self.write_paused:
+            self._drained = self.loop.create_future()
+            await self._drained

@@ -1,21 +1,25 @@
-"""Listening, serving and draining: uvicorn's server with our protocol, our sweep and our readiness."""
+"""Listening, serving and draining: uvicorn's server with our protocol, our deadlines and our readiness."""
 
 from __future__ import annotations
 
 import asyncio
+import resource
 import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from socket import socket
+from typing import Any, Final, cast
 
 import uvicorn
+from uvicorn.server import ServerState
 
 from gateway.door.app import Door
-from gateway.door.protocol import DoorLimits, protocol_class, sweep
+from gateway.door.protocol import DoorLimits, DoorProtocol, Terms
 
-SWEEP_EVERY_S = 0.25
-CANCELLED_WITHIN_S = 2.0  # what a cancelled answer may take to end itself in-band and write its receipt
+SWEEP_EVERY_S: Final = 0.25
+CANCELLED_WITHIN_S: Final = 2.0  # what cancelled answers may take to end in-band, leave, and write their receipts
+MAX_FILES: Final = 65_536
 
 
 class Server(uvicorn.Server):
@@ -24,12 +28,26 @@ class Server(uvicorn.Server):
     def __init__(
         self, door: Door, host: str, port: int, limits: DoorLimits, grace_s: float, on_ready: Callable[[int], None]
     ) -> None:
+        # Every call may need a connection to its upstream: callers get half of what the process may open.
+        max_connections = _raise_file_limit() // 2
+        terms: Terms | None = None
+
+        def protocol(
+            config: uvicorn.Config, server_state: ServerState, app_state: Any, _loop: asyncio.AbstractEventLoop | None
+        ) -> DoorProtocol:
+            nonlocal terms
+            if terms is None:
+                connections, tasks = server_state.connections, server_state.tasks
+                loop = asyncio.get_running_loop()
+                terms = Terms(door, limits, door.next_id, loop, connections, tasks, max_connections)
+            return DoorProtocol(terms)
+
         super().__init__(
             uvicorn.Config(
                 door,
                 host=host,
                 port=port,
-                http=protocol_class(limits),
+                http=cast("type[asyncio.Protocol]", protocol),
                 loop="uvloop",
                 ws="none",
                 lifespan="off",
@@ -78,13 +96,38 @@ class Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket] | None = None) -> None:
         """Ends: idle connections at once, open answers within the grace period, the rest in-band."""
         await super().shutdown(sockets=sockets)
-        if self.server_state.tasks:
-            await asyncio.wait(self.server_state.tasks, timeout=CANCELLED_WITHIN_S)
-        for connection in list(self.server_state.connections):
-            connection.transport.close()
+        tasks, connections = self.server_state.tasks, cast("set[DoorProtocol]", self.server_state.connections)
+        if self.force_exit:
+            for task in tasks:
+                task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=CANCELLED_WITHIN_S)
+        ends_at = time.monotonic() + CANCELLED_WITHIN_S
+        while connections and time.monotonic() < ends_at and not self.force_exit:
+            await asyncio.sleep(0.01)
+        for connection in list(connections):
+            connection.abort()
         if self._sweeper is not None:
             self._sweeper.cancel()
 
     def _sweep(self) -> None:
-        sweep(self.server_state.connections, time.monotonic())
+        """Looks at every connection's deadlines: 0.2 ms with 5,000 of them."""
+        now = time.monotonic()
+        late = [
+            each
+            for each in cast("set[DoorProtocol]", self.server_state.connections)
+            if each.read_by < now or each.write_by < now
+        ]
+        for connection in late:
+            connection.expire(now)
         self._sweeper = asyncio.get_running_loop().call_later(SWEEP_EVERY_S, self._sweep)
+
+
+def _raise_file_limit() -> int:
+    """Asks for as many open files as the process may have, and returns how many it got: many systems give 1,024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MAX_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        return wanted
+    return MAX_FILES if soft == resource.RLIM_INFINITY else soft

@@ -16,6 +16,10 @@ class StoreUnavailable(HeadgateError):
     """The store cannot be read or written now: locked, full, gone. Trying again later may help."""
 
 
+class RowRefused(HeadgateError):
+    """The store is there and does not take a row as it is. Trying again does not help."""
+
+
 class ReceiptRow(NamedTuple):
     """A receipt in columns, in the order of the table; `tags` and `body` (the whole receipt) are JSON text."""
 
@@ -85,7 +89,7 @@ class ReceiptStore(Protocol):
     """Receipts with their decisions, and the prices they were charged at."""
 
     def add_receipts(self, rows: Iterable[ReceiptRow]) -> None:
-        """Adds all or none, durably; a receipt that is there already stays as it is."""
+        """Adds all or none, durably; a receipt that is there already stays as it is. Raises RowRefused."""
         ...
 
     def receipt(self, id: str) -> bytes | None:
@@ -145,4 +149,12 @@ class KeyStore(Protocol):
 
     def keys_version(self) -> int:
         """Returns a number that grows with every change of a key, by whichever process."""
+        ...
+
+
+class Store(ReceiptStore, KeyStore, Protocol):
+    """All of it in one database, which several processes may have open; every method raises StoreUnavailable."""
+
+    def close(self) -> None:
+        """Lets go of the database; nothing is asked of the store after."""
         ...

@@ -147,8 +147,10 @@ class HttpxTransport:
         try:
             async with asyncio.timeout_at(expires_at):
                 response = await self._open().handle_async_request(outgoing)
-        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError, httpx.ReadError, httpx.WriteError):
-            raise UpstreamError(Reason.CONNECT, "the upstream could not be reached") from None
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError):
+            raise UpstreamError(Reason.CONNECT, "the upstream could not be reached", sent=False) from None
+        except (httpx.ReadError, httpx.WriteError):
+            raise UpstreamError(Reason.CONNECT, "the upstream closed the connection before it answered") from None
         except (TimeoutError, httpx.TimeoutException):
             raise UpstreamError(Reason.TIMEOUT, "the upstream was silent for too long") from None
         except httpx.RemoteProtocolError as error:

@@ -168,7 +168,9 @@ class Pool:
                 connection.fail(UpstreamError(Reason.TIMEOUT, "the upstream was silent for too long"))
         for future, expires_at in self._waiting:
             if expires_at <= now and not future.done():
-                future.set_exception(UpstreamError(Reason.TIMEOUT, "no connection to the upstream became free in time"))
+                future.set_exception(
+                    UpstreamError(Reason.TIMEOUT, "no connection to the upstream became free in time", sent=False)
+                )
         while self._waiting and self._waiting[0][0].done():
             self._waiting.popleft()
 
@@ -231,7 +233,7 @@ class Pool:
             if self._closed:
                 raise UpstreamError(Reason.CANCELLED, _CLOSED) from None
             late = isinstance(error, TimeoutError) and limit == expires_at
-            raise UpstreamError(Reason.TIMEOUT if late else Reason.CONNECT, _why(error)) from None
+            raise UpstreamError(Reason.TIMEOUT if late else Reason.CONNECT, _why(error), sent=False) from None
 
 
 def _why(error: OSError) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import msgspec
@@ -11,7 +12,7 @@ import msgspec
 from gateway.accounting.costs import Costs, as_csv, costs, query_of
 from gateway.core.errors import CallError, Reason
 from gateway.routing import Decision, Tried, sentence
-from gateway.state.protocols import ReceiptStore
+from gateway.state.protocols import ReceiptStore, StoreUnavailable
 
 
 class UnknownCall(CallError):
@@ -22,6 +23,13 @@ class UnknownCall(CallError):
     code = "decision_not_found"
 
 
+class BooksAway(CallError):
+    """The store cannot be read now; what is written meanwhile waits in the journal."""
+
+    status = 503
+    code = "store_unavailable"
+
+
 class Accounts:
     """Reads the store; blocks, so callers give it a thread. `settle` first moves what still waits in the journal."""
 
@@ -30,11 +38,12 @@ class Accounts:
         self._settle = settle
 
     def sums(self, parameters: Mapping[str, str]) -> Costs:
-        """Sums receipts; raises BadRequest naming the parameter."""
+        """Sums receipts; raises BadRequest naming the parameter, BooksAway."""
         query = query_of(parameters, time.time())
         if self._settle is not None:
             self._settle()
-        return costs(self._store, query)
+        with _asked():
+            return costs(self._store, query)
 
     def costs(self, parameters: Mapping[str, str]) -> bytes:
         """The same as JSON."""
@@ -45,14 +54,23 @@ class Accounts:
         return as_csv(self.sums(parameters))
 
     def decision(self, id: str) -> dict[str, Any]:
-        """Tells one call's decision: a sentence, the decision and the receipt; raises UnknownCall."""
+        """Tells one call's decision: a sentence, the decision and the receipt; raises UnknownCall, BooksAway."""
         if self._settle is not None:
             self._settle()
-        found = self._store.receipt(id)
+        with _asked():
+            found = self._store.receipt(id)
         if found is None:
             raise UnknownCall(f"there is no receipt of a call {id[:100]!r}")
         receipt: dict[str, Any] = msgspec.json.decode(found)
         return {"id": id, "sentence": tell(receipt), "decision": receipt.pop("decision", None), "receipt": receipt}
+
+
+@contextmanager
+def _asked() -> Iterator[None]:
+    try:
+        yield
+    except StoreUnavailable as error:
+        raise BooksAway(str(error), retry_after_s=5.0) from error
 
 
 def tell(receipt: Mapping[str, Any]) -> str:

@@ -61,7 +61,9 @@ def compile_config(
         keys=keys,
         classifier=classifier,
         routing=routing,
-        cache=Cache(cached, CacheSettings(config.cache.at, config.cache.ttl, config.cache.share, config.cache.max_entry)),
+        cache=Cache(
+            cached, CacheSettings(config.cache.at, config.cache.ttl, config.cache.share, config.cache.max_entry)
+        ),
         epoch=epoch_of(places.deployments.values()),
     )
     notes = [f"{loaded.at(*path)}: {message}" for path, message in places.notes]
@@ -79,7 +81,9 @@ def _failed_tests(loaded: Loaded, classifier: Classifier, routing: Routing) -> l
         row = floors.get(given.key or "")
         if row is not None:
             return principal_of(row, levels, teams)
-        return principal_of(KeyRow(hash="", name=given.key or "policy-test", team=given.team, user=given.user), levels, teams)
+        return principal_of(
+            KeyRow(hash="", name=given.key or "policy-test", team=given.team, user=given.user), levels, teams
+        )
 
     def classify(text: str, principal: Principal) -> Sensitivity:
         body = msgspec.json.encode({"messages": [{"role": "user", "content": text}]})
@@ -88,7 +92,8 @@ def _failed_tests(loaded: Loaded, classifier: Classifier, routing: Routing) -> l
     return [
         f"{loaded.at('policies', 'tests', int(index))}: test failed: {why}"
         for index, _, why in (
-            failure.partition(": ") for failure in run_tests(tests_of(config.policies.tests, levels), routing, classify, caller)
+            failure.partition(": ")
+            for failure in run_tests(tests_of(config.policies.tests, levels), routing, classify, caller)
         )
     ]
 

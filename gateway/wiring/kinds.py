@@ -20,18 +20,22 @@ _OPENAI_FAMILIES: Final = frozenset({"chat", "completions", "embeddings"})
 
 
 class Wire(msgspec.Struct, frozen=True):
-    """One kind: `base_url` of None must be configured; `serves` are the endpoint families that it speaks."""
+    """One kind: `base_url` of None must be configured; `serves` are the endpoint families that it speaks.
+
+    `path` is where its API begins on a server that is written without a path.
+    """
 
     adapter: Callable[[], Adapter]
     base_url: str | None
     needs_key: bool = True
     serves: frozenset[str] = _OPENAI_FAMILIES
+    path: str = ""
 
 
 WIRES: Final[Mapping[str, Wire]] = {
     "openai": Wire(openai.adapter, openai.BASE_URL),
     "anthropic": Wire(anthropic.adapter, anthropic.BASE_URL, serves=frozenset({"chat"})),
-    "vllm": Wire(vllm.adapter, None, needs_key=False),
+    "vllm": Wire(vllm.adapter, None, needs_key=False, path="/v1"),
     "openai_compatible": Wire(openai.adapter, None, needs_key=False),
     SIMULATOR: Wire(openai.adapter, None, needs_key=False),
 } | {

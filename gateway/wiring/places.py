@@ -27,7 +27,7 @@ class Transports(dict[str, Transport]):
     def named(self, provider: written.Provider) -> str:
         """Returns the name of the transport that a provider's calls take; makes it on its first use."""
         proxy = provider.proxy.reveal() if provider.proxy is not None and provider.proxy.present else None
-        name = provider.transport
+        name: str = provider.transport
         if proxy or provider.ca_file:
             # Secrets may stand in a proxy's URL: a name holds their hash.
             name += ":" + hashlib.sha256(f"{proxy}|{provider.ca_file}".encode()).hexdigest()[:12]
@@ -55,9 +55,7 @@ class Places(NamedTuple):
     notes: list[Problem]
 
 
-def places_of(
-    loaded: Loaded, catalogue: Catalogue, transports: Transports, simulator: Callable[[], Origin]
-) -> Places:
+def places_of(loaded: Loaded, catalogue: Catalogue, transports: Transports, simulator: Callable[[], Origin]) -> Places:
     """Compiles every deployment; a price that is unknown where none is given is a problem, never zero."""
     config = loaded.config
     adapters = {name: WIRES[provider.kind].adapter() for name, provider in config.providers.items()}
@@ -114,7 +112,8 @@ def _price(config: Config, deployment: written.Deployment, listed: Price | None)
 def _urls(provider: written.Provider, wire: Wire, simulator: Callable[[], Origin]) -> list[SplitResult]:
     if provider.kind == SIMULATOR:
         return [urlsplit(f"{simulator()}/v1")]
-    return [urlsplit(url) for url in provider.endpoints or [provider.base_url or wire.base_url or ""]]
+    urls = [urlsplit(url) for url in provider.endpoints or [provider.base_url or wire.base_url or ""]]
+    return [url if url.path.strip("/") else url._replace(path=wire.path) for url in urls]
 
 
 def _endpoints(
@@ -132,7 +131,7 @@ def _endpoints(
         if secret.present
     )
     transport = transports.named(provider)
-    endpoints = []
+    endpoints: list[Endpoint] = []
     for url in urls:
         origin = Origin(url.scheme, url.hostname or "", url.port or _PORTS[url.scheme])
         for index, secret in enumerate(provider.credentials or [None]):

@@ -179,5 +179,3 @@ def _expect(expect: written.Expect, levels: Sequence[str]) -> Expect:
         error=expect.error,
         sensitivity=levels.index(expect.sensitivity) if expect.sensitivity is not None else None,
     )
-
-

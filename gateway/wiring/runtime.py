@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -21,19 +22,21 @@ from gateway.breakers import Settings as BreakerSettings
 from gateway.cache import Flights
 from gateway.config import Config, Loaded, load
 from gateway.core.errors import ConfigError
+from gateway.core.money import Price
 from gateway.core.types import Endpoint, Origin
 from gateway.measure import Measurements
 from gateway.pipeline import Pipeline, Services
 from gateway.prices import Catalogue
 from gateway.simulator import Simulator
 from gateway.state.cache import MemoryResponseCache, ResponseCache
-from gateway.state.sqlite import SqliteStore
+from gateway.state.protocols import KeyRow, KeyStore, Store, StoreUnavailable
 from gateway.telemetry import Telemetry, names
 from gateway.wiring.compile import Compiled, compile_config
 from gateway.wiring.kinds import KINDS, SIMULATOR
 from gateway.wiring.labels import DETECTORS
 from gateway.wiring.places import Transports, places_of
 from gateway.wiring.rules import windows_of
+from gateway.wiring.stores import store_of
 
 _log = structlog.get_logger("headgate")
 
@@ -45,7 +48,7 @@ def read_config(path: Path, environ: Mapping[str, str]) -> Loaded:
     return load(path, environ, KINDS, DETECTORS)
 
 
-def dry_compile(loaded: Loaded, stored: SqliteStore | None = None) -> Compiled:
+def dry_compile(loaded: Loaded, stored: KeyStore | None = None) -> Compiled:
     """Compiles a config as if to serve it, opening nothing; raises ConfigError."""
     places = places_of(
         loaded, Catalogue(datetime.now(UTC).date()), Transports(), lambda: Origin("http", "127.0.0.1", 9)
@@ -54,7 +57,11 @@ def dry_compile(loaded: Loaded, stored: SqliteStore | None = None) -> Compiled:
 
 
 class Runtime:
-    """Owns every service of one process. `start` raises ConfigError; `reload` keeps the old config on any problem."""
+    """Owns every service of one process.
+
+    `start` raises ConfigError, or StoreUnavailable; from then on the store may come and go. `reload` keeps the old
+    config on any problem.
+    """
 
     def __init__(self, path: Path, environ: Mapping[str, str]) -> None:
         self.path = path
@@ -64,19 +71,21 @@ class Runtime:
         self._transports = Transports()
         self._cached: ResponseCache | None = None
         self._cached_by: object = None
-        self._known_keys = -1
+        self._known_keys = -1  # the version of `_keys`; negative before there were any
+        self._keys: Sequence[KeyRow] = ()
+        self._unkept: list[Price] = []  # prices that the store is still to be given
         self.reload_problems: tuple[str, ...] = ()
         self.loaded: Loaded
         self.compiled: Compiled
         self.pipeline: Pipeline
         self.services: Services
-        self.store: SqliteStore
+        self.store: Store
 
     async def start(self) -> None:
         """Loads the config and brings everything up but the listener."""
         self.loaded = loaded = read_config(self.path, self._environ)
         config = loaded.config
-        self.store = SqliteStore(config.store.path)
+        self.store = await asyncio.to_thread(store_of, loaded)
         try:
             compiled = await self._compile(loaded)
             telemetry = Telemetry(VERSION, config.telemetry.otlp, config.telemetry.spans)
@@ -86,7 +95,7 @@ class Runtime:
                 sync=config.store.sync,
                 sync_interval_s=config.store.sync_interval,
             )
-        except ConfigError:
+        except (ConfigError, StoreUnavailable):
             self.store.close()
             raise
         ledger = Ledger(journal, self.store)
@@ -134,8 +143,8 @@ class Runtime:
         _log.info("config_applied", revision=self._revision)
 
     async def reload_keys(self) -> None:
-        """Takes over keys that were made, enabled or disabled in the store."""
-        if self._known_keys != await asyncio.to_thread(self.store.keys_version):
+        """Takes over keys that were made, enabled or disabled in the store, and gives it prices that it missed."""
+        if await asyncio.to_thread(self._keys_changed):
             await self.reload()
 
     def problems(self) -> list[str]:
@@ -155,11 +164,38 @@ class Runtime:
         return await asyncio.to_thread(self._compile_now, loaded, await self._cache_for(config))
 
     def _compile_now(self, loaded: Loaded, cached: ResponseCache) -> Compiled:
-        self._known_keys = self.store.keys_version()
+        self._read_keys()
         places = places_of(loaded, Catalogue(datetime.now(UTC).date()), self._transports, self._simulated)
-        compiled = compile_config(loaded, places, self.store.keys(), cached, self._revision + 1)
-        self.store.keep_prices(each.price for each in places.deployments.values() if each.price is not None)
+        compiled = compile_config(loaded, places, self._keys, cached, self._revision + 1)
+        self._unkept += [each.price for each in places.deployments.values() if each.price is not None]
+        with contextlib.suppress(StoreUnavailable):
+            self._keep_prices()
         return compiled
+
+    def _read_keys(self) -> None:
+        """Reads the store's keys; where it is away, those that were read last still hold."""
+        try:
+            self._known_keys, self._keys = self.store.keys_version(), self.store.keys()
+        except StoreUnavailable as error:
+            if self._known_keys < 0:
+                raise
+            _log.warning("keys_not_read", error=str(error), then="those read before still hold")
+
+    def _keys_changed(self) -> bool:
+        try:
+            self._keep_prices()
+            return self.store.keys_version() != self._known_keys
+        except StoreUnavailable:  # the mover tells of it
+            return False
+
+    def _keep_prices(self) -> None:
+        prices, self._unkept = self._unkept, []
+        try:
+            if prices:
+                self.store.keep_prices(prices)
+        except StoreUnavailable:
+            self._unkept += prices
+            raise
 
     def _simulated(self) -> Origin:
         assert self._simulator is not None
@@ -181,7 +217,11 @@ class Runtime:
 
     def _refuse_what_needs_a_start(self, loaded: Loaded) -> None:
         old, new = self.loaded.config, loaded.config
-        fixed = (("server", old.server, new.server), ("store", old.store, new.store), ("telemetry", old.telemetry, new.telemetry))
+        fixed = (
+            ("server", old.server, new.server),
+            ("store", old.store, new.store),
+            ("telemetry", old.telemetry, new.telemetry),
+        )
         problems = [
             f"{loaded.at(name)}: `{name}` is read at the start only: restart to change it"
             for name, before, after in fixed
@@ -198,6 +238,7 @@ class Runtime:
         measurements.watch(windows_of(loaded.config.policies))
         measurements.keep(loaded.config.deployments)
         self.services.admission.apply(_limits(loaded.config))
+        self.services.breakers.apply(_breaker_settings(loaded.config))
 
     def _breaker_changed(self, endpoint: Endpoint, change: Change) -> None:
         self.services.telemetry.metrics.count(names.BREAKER_CHANGES, (endpoint.id, change.state))
@@ -206,7 +247,9 @@ class Runtime:
     def _observe(self) -> None:
         metrics, services = self.services.telemetry.metrics, self.services
         admission, ledger, breakers = services.admission, services.ledger, services.breakers
-        metrics.observe(names.IN_FLIGHT, lambda: [((name,), count) for name, count in list(admission.in_flight.items())])
+        metrics.observe(
+            names.IN_FLIGHT, lambda: [((name,), count) for name, count in list(admission.in_flight.items())]
+        )
         metrics.observe(names.QUEUED, lambda: [((), admission.waiting)])
         metrics.observe(names.REVISION, lambda: [((), self._revision)])
         metrics.observe(names.JOURNAL, lambda: [((), ledger.journal.size_bytes)])
@@ -232,7 +275,8 @@ async def _redis(url: str, ttl_s: float) -> ResponseCache:
 
 
 def _limits(config: Config) -> AdmissionLimits:
-    return AdmissionLimits(config.limits.in_flight, config.limits.queue, config.limits.queue_wait)
+    deployments = {name: each.in_flight for name, each in config.deployments.items() if each.in_flight is not None}
+    return AdmissionLimits(config.limits.in_flight, config.limits.queue, config.limits.queue_wait, deployments)
 
 
 def _breaker_settings(config: Config) -> BreakerSettings:
@@ -246,5 +290,3 @@ def _breaker_settings(config: Config) -> BreakerSettings:
         longest_rest_s=written.longest_rest,
         probes=written.probes,
     )
-
-

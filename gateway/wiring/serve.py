@@ -10,13 +10,13 @@ import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
-
 from gateway.config import watch
 from gateway.core.errors import ConfigError, Unauthorized
 from gateway.door import inference, models, probes
 from gateway.door.app import Door, Handler, Receive, Send
+from gateway.door.exchange import Message
 from gateway.door.guard import OpenGuard, is_loopback
-from gateway.door.protocol import DoorLimits, Message
+from gateway.door.protocol import DoorLimits
 from gateway.door.server import Server
 from gateway.telemetry import configure_logging
 from gateway.wiring.accounts import Accounts
@@ -40,6 +40,7 @@ async def serve(
 
     Raises ConfigError where the config cannot serve, and OSError where the address cannot be had.
     """
+    configure_logging(not os.isatty(2))  # until the config says otherwise: what starts up has things to tell
     runtime = Runtime(path, environ)
     await runtime.start()
     server: Server | None = None
@@ -47,9 +48,11 @@ async def serve(
         config = runtime.loaded.config
         host, port = listen or config.server.address
         if config.auth == "open" and not is_loopback(host):
-            raise ConfigError([f"{runtime.loaded.at('auth')}: `auth: open` answers on a loopback address only, not {host}"])
+            raise ConfigError(
+                [f"{runtime.loaded.at('auth')}: `auth: open` answers on a loopback address only, not {host}"]
+            )
         configure_logging({"auto": not os.isatty(2), "json": True, "text": False}[config.telemetry.logs])
-        admin_hash, admin_key = _admin_key(environ, config.store.path)
+        admin_hash, admin_key = _admin_key(environ, config.store.path or Path(config.store.journal))
         server = Server(
             _door(runtime, host, admin_hash, lambda: server is not None and server.draining),
             host,
@@ -101,13 +104,14 @@ def _door(runtime: Runtime, host: str, admin_hash: str, draining: Callable[[], b
         "GET": probes.readiness(lambda: ["the gateway is stopping"] if draining() else runtime.problems())
     }
     if config.telemetry.prometheus:
-        routes["/metrics"] = {"GET": probes.metrics(runtime.services.telemetry.prometheus)}
+        routes["/metrics"] = {"GET": probes.metrics(pipeline.metrics)}
     return Door(
         routes,
         {
             "/v1/models/": {"GET": models.handler(pipeline, guard, "/v1/models")},
             "/admin": {"*": _admin(runtime, is_loopback(host), admin_hash)},
         },
+        pipeline.next_id,
     )
 
 
@@ -122,7 +126,9 @@ def _admin(runtime: Runtime, loopback: bool, admin_hash: str) -> Handler:
                     return
                 raise Unauthorized("this is not the admin key", code="invalid_admin_key")
         if method not in ("GET", "HEAD") or not loopback:
-            raise Unauthorized(f"this takes the admin key: Authorization: Bearer ${ADMIN_KEY}", code="invalid_admin_key")
+            raise Unauthorized(
+                f"this takes the admin key: Authorization: Bearer ${ADMIN_KEY}", code="invalid_admin_key"
+            )
         guard.check(headers, method)
 
     loaded: list[Callable[..., Awaitable[None]]] = []
@@ -139,16 +145,16 @@ def _admin(runtime: Runtime, loopback: bool, admin_hash: str) -> Handler:
     return handle
 
 
-def _admin_key(environ: Mapping[str, str], database: Path) -> tuple[str, str | None]:
+def _admin_key(environ: Mapping[str, str], beside: Path) -> tuple[str, str | None]:
     """Returns the hash of the admin key, and the key itself where it was made just now.
 
     The environment's holds. Without one the first start makes a key, shows it once, and keeps its hash beside the
-    database.
+    database's file or, where that is a server, the journal.
     """
     given = environ.get(ADMIN_KEY)
     if given:
         return hashlib.sha256(given.encode()).hexdigest(), None
-    file = database.with_name(f"{database.name}.admin-key")
+    file = beside.with_name(f"{beside.name}.admin-key")
     try:
         return file.read_text().strip(), None
     except FileNotFoundError:
@@ -158,5 +164,3 @@ def _admin_key(environ: Mapping[str, str], database: Path) -> tuple[str, str | N
         with os.fdopen(descriptor, "w") as written:
             written.write(hashed + "\n")
         return hashed, made
-
-

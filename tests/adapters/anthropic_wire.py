@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from jsonschema import Draft202012Validator
 
 from adapters.anthropic import AnthropicAdapter
 from adapters.dialects.chat import ChatDialect
 from gateway.core.adapter import Decoder, UpstreamRequest
+from gateway.core.errors import BadRequest
 from gateway.core.types import Call, Deployment
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared"
@@ -42,7 +45,9 @@ def a_deployment(model: str = "claude-sonnet-4-5", **fields: Any) -> Deployment:
     )
 
 
-def encode(model: str = "claude-sonnet-4-5", strict: bool = False, max_output: int | None = None, **body: Any) -> UpstreamRequest:
+def encode(
+    model: str = "claude-sonnet-4-5", strict: bool = False, max_output: int | None = None, **body: Any
+) -> UpstreamRequest:
     return ADAPTER.encode(a_call(body, strict), a_deployment(model, max_output=max_output), CHAT, {})
 
 
@@ -144,10 +149,72 @@ def unary(out: bytes) -> dict[str, Any]:
     return message
 
 
-def corpus(name: str) -> list[Any]:
+def corpus(*names: str) -> list[Any]:
     """Returns the recorded exchanges as parameters; one that is skipped where they are not there."""
-    path = SHARED / "corpus" / "dev" / f"{name}.jsonl"
-    if not path.exists():
+    paths = [SHARED / "corpus" / "dev" / f"{name}.jsonl" for name in names]
+    if not paths[0].exists():
         return [pytest.param(None, marks=pytest.mark.skip(reason="no ../shared/corpus here"))]
-    records = [json.loads(line) for line in path.read_text().splitlines()]
+    records = (json.loads(line) for path in paths for line in path.read_text().splitlines())
     return [pytest.param(record, id=record["id"], marks=pytest.mark.corpus) for record in records]
+
+
+def validator(name: str) -> Draft202012Validator | None:
+    """Returns OpenAI's published schema of this name, None where the schemas are not beside the repository."""
+    path = SHARED / "schemas" / "openai_schemas.json"
+    if not path.exists():
+        return None
+    return Draft202012Validator({"$defs": json.loads(path.read_text())["$defs"], "$ref": f"#/$defs/{name}"})
+
+
+# -- requests -----------------------------------------------------------------------------------------------------
+
+PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n" + b"\0" * 24).decode()
+PDF = base64.b64encode(b"%PDF-1.7\n" + b"\0" * 24).decode()
+
+SEARCH = {"type": "function", "function": {"name": "search", "parameters": {"type": "object", "properties": {}}}}
+CLOSED = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
+FORM = {"type": "json_schema", "json_schema": {"name": "answer", "schema": CLOSED}}
+
+
+THOUGHT = {"type": "thinking", "thinking": "hm", "signature": "sig", "provider": "anthropic"}
+MARKER = {"type": "ephemeral", "ttl": "1h"}
+
+
+def asks(text: str = "hi") -> dict[str, Any]:
+    return {"role": "user", "content": text}
+
+
+def calls(*ids: str, name: str = "search", arguments: str = "{}", **fields: Any) -> dict[str, Any]:
+    return {
+        "role": "assistant",
+        "content": None,
+        "tool_calls": [
+            {"id": call_id, "type": "function", "function": {"name": name, "arguments": arguments}} for call_id in ids
+        ],
+        **fields,
+    }
+
+
+def answers(call_id: str, content: Any = "found", **fields: Any) -> dict[str, Any]:
+    return {"role": "tool", "tool_call_id": call_id, "content": content, **fields}
+
+
+def text(said: str) -> dict[str, str]:
+    return {"type": "text", "text": said}
+
+
+def refused(model: str = "claude-sonnet-4-5", **body: Any) -> str | None:
+    with pytest.raises(BadRequest) as caught:
+        encode(model, **body)
+    return caught.value.param
+
+
+def a_tool(name: str, **function: Any) -> dict[str, Any]:
+    return {"type": "function", "function": {"name": name, **function}}
+
+
+def image(url: str) -> dict[str, Any]:
+    return {"type": "image_url", "image_url": {"url": url, "detail": "high"}}
+
+
+LATER_SYSTEM = [asks("a"), {"role": "system", "content": "be brief"}, {"role": "assistant", "content": "b"}, asks("c")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -280,7 +281,7 @@ def test_any_split_of_a_stream_gives_the_same_outcome(
             out = None
         return out, one.started, one.progress, one.finish, one.usage, one.output_bytes, one.dropped, one.complete
 
-    split = outcome(*(stream[a:b] for a, b in zip(edges, edges[1:], strict=False)))
+    split = outcome(*(stream[a:b] for a, b in pairwise(edges)))
     assert split == outcome(stream)
     assert (split[0] is not None) is (finish is not None)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,7 +24,7 @@ def test_any_split_of_the_bytes_gives_the_same_events(events: list[list[bytes]],
     stream = b"".join(end.join(lines) + end + end for lines in events) + b"data: tail\n\n"
     framer = _sse.Framer()
     edges = [0, *sorted(cut for cut in cuts if cut < len(stream)), len(stream)]
-    whole = [framer.push(stream[a:b]) for a, b in zip(edges, edges[1:], strict=False)]
+    whole = [framer.push(stream[a:b]) for a, b in pairwise(edges)]
     assert b"".join(whole) + framer.rest() == stream
     assert framer.rest() == b""
     seen = [_sse.read(block) for part in whole for block in _sse.blocks(part)]

@@ -59,7 +59,7 @@ def unary(contender: Contender, folder: Path, size: int, clients: int, seconds: 
     script.write_text(WRK.format(key=KEY, body=body))
     cpu, began = contender.cpu_s(), time.monotonic()
     output = subprocess.run(
-        ["taskset", "-c", LOAD_CORE, "wrk", "-t1", f"-c{clients}", f"-d{seconds}s", "-s", str(script)]
+        ["taskset", "-c", LOAD_CORE, "wrk", "-t1", f"-c{clients}", f"-d{round(seconds)}s", "-s", str(script)]
         + [f"http://127.0.0.1:{contender.port}/v1/chat/completions"],
         capture_output=True,
         text=True,
@@ -128,7 +128,11 @@ def table(title: str, results: dict[str, Row], columns: list[tuple[str, str]]) -
     lines = [f"### {title}", "", "| | " + " | ".join(label for _, label in columns) + " |"]
     lines.append("|---|" + "---:|" * len(columns))
     for name, row in results.items():
-        lines.append(f"| {name} | " + " | ".join(f"{row[key]:,.3g}" if row[key] < 1000 else f"{row[key]:,.0f}" for key, _ in columns) + " |")
+        lines.append(
+            f"| {name} | "
+            + " | ".join(f"{row[key]:,.3g}" if row[key] < 1000 else f"{row[key]:,.0f}" for key, _ in columns)
+            + " |"
+        )
     ratios = [results["headgate"][key] / results["nginx"][key] if results["nginx"][key] else 0.0 for key, _ in columns]
     lines.append("| **headgate / nginx** | " + " | ".join(f"{each:.2f} ×" for each in ratios) + " |")
     return "\n".join([*lines, ""])
@@ -180,12 +184,23 @@ def main() -> None:
                 both = [first, second]
                 for each in both:
                     unary(each, folder, 1000, 32, 2)  # warm
-                rate = [("calls_per_s", "calls/s"), ("cpu_us_per_call", "CPU µs/call"), ("core_share", "core"), ("p50_ms", "p50 ms"), ("p99_ms", "p99 ms")]
+                rate = [
+                    ("calls_per_s", "calls/s"),
+                    ("cpu_us_per_call", "CPU µs/call"),
+                    ("core_share", "core"),
+                    ("p50_ms", "p50 ms"),
+                    ("p99_ms", "p99 ms"),
+                ]
                 cases = [("Unary, 1 KB prompts, 32 clients", 1000, 32), ("Unary, 1 KB prompts, one client", 1000, 1)]
                 if "sizes" in wanted:
-                    cases += [("Unary, 32 KB prompts, 32 clients", 32_000, 32), ("Unary, 256 KB prompts, 8 clients", 256_000, 8)]
+                    cases += [
+                        ("Unary, 32 KB prompts, 32 clients", 32_000, 32),
+                        ("Unary, 256 KB prompts, 8 clients", 256_000, 8),
+                    ]
                 for title, size, clients in cases:
-                    results = compare(lambda each: unary(each, folder, size, clients, options.seconds), both, options.rounds)  # noqa: B023
+                    results = compare(
+                        lambda each: unary(each, folder, size, clients, options.seconds), both, options.rounds
+                    )
                     parts.append(table(title, results, rate))
                     print(parts[-1], flush=True)
         if "streams" in wanted:
@@ -193,19 +208,41 @@ def main() -> None:
                 nginx("nginx", proxy, PROXY_CORE, PROXY.format(port=proxy, upstream=stream_upstream), folder) as first,
                 headgate(gate, stream_upstream, folder) as second,
             ):
-                results = compare(lambda each: streams(each, stream_upstream, 400, options.seconds), [first, second], options.rounds)
-                columns = [("chunks_per_s", "chunks/s"), ("cpu_ms_per_1000_chunks", "CPU ms/1000 chunks"), ("chunk_p50_ms", "chunk p50 ms"), ("chunk_p99_ms", "chunk p99 ms"), ("first_p99_ms", "first chunk p99 ms"), ("merged", "merged"), ("lost", "lost"), ("generator_share", "generator's core")]
+                results = compare(
+                    lambda each: streams(each, stream_upstream, 400, options.seconds), [first, second], options.rounds
+                )
+                columns = [
+                    ("chunks_per_s", "chunks/s"),
+                    ("cpu_ms_per_1000_chunks", "CPU ms/1000 chunks"),
+                    ("chunk_p50_ms", "chunk p50 ms"),
+                    ("chunk_p99_ms", "chunk p99 ms"),
+                    ("first_p99_ms", "first chunk p99 ms"),
+                    ("merged", "merged"),
+                    ("lost", "lost"),
+                    ("generator_share", "generator's core"),
+                ]
                 parts.append(table("400 streams, one chunk each 20 ms", results, columns))
                 print(parts[-1], flush=True)
         if "start" in wanted:
             rows = [start_and_idle(folder) for _ in range(3)]
             found = medians(rows)
-            parts.append(f"### Start and memory\n\nServing after {found['start_s']:.2f} s; {found['idle_mb']:.0f} MB resident when idle.\n")
+            parts.append(
+                f"### Start and memory\n\nServing after {found['start_s']:.2f} s; {found['idle_mb']:.0f} MB resident when idle.\n"
+            )
             print(parts[-1], flush=True)
     if options.write:
         wrk = subprocess.run(["wrk", "-v"], capture_output=True, text=True, check=False).stdout.split("[")[0].strip()
-        server = subprocess.run([shutil.which("nginx") or "/usr/sbin/nginx", "-v"], capture_output=True, text=True, check=True).stderr.strip()
-        cpu = next((line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line), "unknown")
+        server = subprocess.run(
+            [shutil.which("nginx") or "/usr/sbin/nginx", "-v"], capture_output=True, text=True, check=True
+        ).stderr.strip()
+        cpu = next(
+            (
+                line.split(":")[1].strip()
+                for line in Path("/proc/cpuinfo").read_text().splitlines()
+                if "model name" in line
+            ),
+            "unknown",
+        )
         head = (
             "# Benchmarks\n\nWritten by `make bench`; do not edit.\n\n"
             f"{(__doc__ or '').partition(chr(10))[2].strip()}\n\n"

@@ -40,18 +40,24 @@ def detect(text: str) -> list[dict[str, object]]:
     if not findings:
         return []
     reading = read.decode("utf-8", "replace")
-    # quotes are read as slashes; any other difference is a disguise that was undone
-    matcher = difflib.SequenceMatcher(None, text.replace('"', "/"), reading, autojunk=False)
-    blocks = matcher.get_matching_blocks()
-    at = reading.find(text.replace('"', "/"))
+    # quotes are read as slashes; any other difference is a disguise that was undone. What is found beyond the first
+    # reading was found in the second one, of the lines that held backslashes.
+    plain = text.replace('"', "/")
+    whole = reading.find(plain)
+    second = reading.rfind("\n{/model/")
+    first = difflib.SequenceMatcher(None, plain, reading[:second] if second > 0 else reading, autojunk=False)
+    blocks = first.get_matching_blocks() if whole < 0 else []
+    again = difflib.SequenceMatcher(None, plain, reading[second:], autojunk=False).get_matching_blocks()
     spans: list[dict[str, object]] = []
     for found in findings:
         start = len(read[: found.start].decode("utf-8", "replace"))
         end = start + len(read[found.start : found.end].decode("utf-8", "replace"))
-        if at < 0 or end > at + len(text):
-            start, end = _placed(blocks, start), _placed(blocks, end)
+        if 0 <= whole <= start and end <= whole + len(plain):
+            start, end = start - whole, end - whole
+        elif 0 < second <= start:
+            start, end = _placed(again, start - second), _placed(again, end - second)
         else:
-            start, end = start - at, end - at
+            start, end = _placed(blocks, start), _placed(blocks, end)
         spans.append({"start": start, "end": max(end, start + 1), "type": found.kind})
     return spans
 

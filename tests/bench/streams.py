@@ -138,7 +138,9 @@ class Client(asyncio.Protocol):
                 if not self.done.done():
                     self.done.set_result(None)
         else:
-            self.tail = data[last:] if at >= 0 else data[-64:] if b"[DONE]" in data[-64:] else data[max(last, len(data) - 3) :]
+            self.tail = (
+                data[last:] if at >= 0 else data[-64:] if b"[DONE]" in data[-64:] else data[max(last, len(data) - 3) :]
+            )
 
     def connection_lost(self, exc: Exception | None) -> None:
         if not self.done.done():
@@ -157,9 +159,7 @@ async def measure(options: argparse.Namespace) -> dict[str, float]:
     ticker = asyncio.create_task(pace.run())
     print(json.dumps({"listening": options.upstream_port}), flush=True)
     await asyncio.sleep(options.wait_s)
-    body = json.dumps(
-        {"model": "bench", "stream": True, "messages": [{"role": "user", "content": "x" * 900}]}
-    ).encode()
+    body = json.dumps({"model": "bench", "stream": True, "messages": [{"role": "user", "content": "x" * 900}]}).encode()
     request = (
         b"POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n"
         b"authorization: Bearer %b\r\ncontent-length: %d\r\n\r\n%b" % (options.key.encode(), len(body), body)

@@ -16,6 +16,7 @@ from gateway.accounting.ledger import Ledger, journal_beside
 from gateway.accounting.mover import Mover
 from gateway.accounting.receipts import Opening, Receipt, row_of
 from gateway.core.errors import ConfigError, Overloaded
+from gateway.core.money import Price, Rates
 from gateway.state.protocols import StoreUnavailable, Totals
 from gateway.state.sqlite import SqliteStore
 
@@ -35,6 +36,7 @@ def journal(directory: Path) -> Iterator[Journal]:
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[SqliteStore]:
     store = SqliteStore(tmp_path / "headgate.db")
+    store.keep_prices([PRICE])
     yield store
     store.close()
 
@@ -55,8 +57,12 @@ class AwayStore:
         return getattr(self._store, name)
 
 
-def opening(id: str, cost_nano: int = 1) -> Opening:
-    return Opening(id=id, time=1.0, key="alice", tokens={"fresh_input": 10}, cost_nano=cost_nano)
+# One nano-dollar a token.
+PRICE = Price("one-nano", ((0, Rates(fresh_input=1_000_000)),))
+
+
+def opening(id: str, input_tokens: int = 1) -> Opening:
+    return Opening(id=id, time=1.0, key="alice", input_tokens=input_tokens, price_version=PRICE.version)
 
 
 def receipt(id: str, cost_nano: int = 5, **fields: object) -> Receipt:
@@ -321,7 +327,7 @@ def test_receipts_of_many_threads_are_each_booked_once(journal: Journal, store: 
 
 
 def test_a_call_that_died_with_its_process_gets_an_estimated_receipt(directory: Path, store: SqliteStore) -> None:
-    died(directory, opening("done"), opening("flying", cost_nano=77), receipt("done"))
+    died(directory, opening("done"), opening("flying", input_tokens=77), receipt("done"))
     journal = Journal(directory)
     Mover(journal, store).move()
     assert booked(store) == [("done", 200, False), ("flying", 499, True)]

@@ -31,7 +31,7 @@ os.dup2(2, 1)  # what is logged is no answer
 ledger = Ledger(Journal(directory / "journal", sync="off"), SqliteStore(directory / "headgate.db"), move_every_s=0.001)
 ledger.start()
 for number in itertools.count():
-    ledger.open(Opening(id=f"{run}-{number}", time=1.0, key="alice", cost_nano=1))
+    ledger.open(Opening(id=f"{run}-{number}", time=1.0, key="alice"))
     if number >= 4:
         id = f"{run}-{number - 4}"
         ledger.close(Receipt(id=id, time=1.0, key="alice", status=200, cost_nano=5, decision="x" * 500))

@@ -13,7 +13,7 @@ from gateway.accounting.receipts import (
     row_of,
     tokens_of,
 )
-from gateway.core.money import BUCKETS, Usage
+from gateway.core.money import BUCKETS, Price, Rates, Usage
 
 RECEIPT = Receipt(
     id="req-1",
@@ -67,9 +67,11 @@ def test_a_provider_s_pretty_printed_usage_stays_on_one_line() -> None:
 
 
 def test_an_opening_becomes_an_estimated_receipt_of_an_interrupted_call() -> None:
-    opening = Opening(id="req-1", time=5.0, key="alice", tokens={"fresh_input": 900}, cost_nano=900, stream=True)
+    price = Price("v1", ((0, Rates(fresh_input=1_000_000)),))
+    opening = Opening(id="req-1", time=5.0, key="alice", input_tokens=900, price_version="v1", stream=True)
     line = bytes(Line().write(OPENED, opening))
-    receipt = read_receipt(interrupted(line[1:-1]))
+    assert read_receipt(interrupted(line[1:-1], {}.get)).cost_nano is None, "a price that is not known is not free"
+    receipt = read_receipt(interrupted(line[1:-1], {"v1": price}.get))
     assert receipt == Receipt(
         id="req-1",
         time=5.0,
@@ -78,7 +80,9 @@ def test_an_opening_becomes_an_estimated_receipt_of_an_interrupted_call() -> Non
         reason="interrupted",
         estimated=True,
         tokens={"fresh_input": 900},
+        cost={"fresh_input": 900},
         cost_nano=900,
+        price_version="v1",
         stream=True,
         raw_usage=receipt.raw_usage,
     )

@@ -156,7 +156,7 @@ def test_yaml_1_1_booleans_are_words() -> None:
 
 
 def test_capabilities_are_stated_or_assumed() -> None:
-    text = with_line("price: free", "price: free, modalities: [text, image], capabilities: [tools], prefill: false")
+    text = with_line("price: free", "price: free, modalities: [text, image], capabilities: [tools]")
     config = loaded(text, OPENAI_API_KEY="x").config
     assert config.deployments["qwen"].can == {"tools", "vision"}
     assert config.deployments["mini"].can is None
@@ -201,7 +201,7 @@ def test_timeouts_lie_over_those_below_them() -> None:
         ("auth: open", "limits: {queue: -1}", "1:17: this must be greater than or equal to 0"),
         ("auth: open", "telemetry: {bodies: always}", "1:21: 'always' is not one of: never"),
         ("auth: open", "telemetry: {prometheus: yes}", "1:25: true or false is wanted"),
-        ("auth: open", "store: {url: 'postgresql://db'}", "1:14: PostgreSQL comes with a later version"),
+        ("auth: open", "store: {url: 'mysql://db'}", "1:14: write sqlite:///path/to/file.db"),
         ("auth: open", "store: [a]", "1:8: a mapping is wanted"),
     ],
 )  # fmt: skip
@@ -402,7 +402,7 @@ def test_a_location_without_clearance_is_warned_of() -> None:
 
 
 def test_secrets_are_read_wherever_a_model_has_one() -> None:
-    from gateway.config.models import Shared
+    from gateway.config.models import Shared, Store
     from gateway.config.providers import Provider
 
     fields = {name for name, field in Provider.model_fields.items() if "Secret" in str(field.annotation)}
@@ -410,8 +410,23 @@ def test_secrets_are_read_wherever_a_model_has_one() -> None:
     for name in fields:
         path = ("providers", "x", name) + ((0,) if name in ("api_keys", "headers") else ())
         assert _is_secret(path)
-    assert "Secret" in str(Shared.model_fields["url"].annotation)
-    assert _is_secret(("shared", "url"))
+    for section, path in ((Shared, ("shared", "url")), (Store, ("store", "url"))):
+        assert "Secret" in str(section.model_fields["url"].annotation)
+        assert _is_secret(path)
+
+
+def test_a_database_s_url_may_come_from_the_environment_and_shows_nowhere() -> None:
+    text = with_line("auth: open", 'store: {url: "${DATABASE_URL}"}')
+    result = loaded(text, OPENAI_API_KEY="x", DATABASE_URL="postgresql://me:hidden@db/headgate")
+    assert result.config.store.path is None
+    assert "hidden" not in repr(result.config) + str(result.config.model_dump())
+
+
+@pytest.mark.parametrize("environ", [{}, {"DATABASE_URL": ""}])
+def test_a_database_without_a_url_is_told_once(environ: dict[str, str]) -> None:
+    found = problems(with_line("auth: open", 'store: {url: "${DATABASE_URL}"}'), OPENAI_API_KEY="x", **environ)
+    assert len(found) == 1
+    assert "DATABASE_URL" in found[0]
 
 
 def test_headers_of_a_provider_are_hidden_too() -> None:

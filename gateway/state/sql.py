@@ -1,0 +1,147 @@
+"""What the stores in SQL have in common: how sums are asked for, and how keys and prices lie in columns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from gateway.core.errors import ConfigError
+from gateway.core.money import BUCKETS, Price
+from gateway.core.types import Tags
+from gateway.state.protocols import GROUPS, TAG, KeyRow, ReceiptRow, Totals
+
+MIGRATIONS: Final = Path(__file__).parent / "migrations"
+
+# `user` and `key` are words of SQL's own.
+RECEIPT_COLUMNS: Final = ", ".join(f'"{column}"' for column in ReceiptRow._fields)
+KEY_COLUMNS: Final = (
+    'hash, name, team, "user", tags, models, routes, sensitivity, expires_at, enabled, strict, created_at'
+)
+_TIMES: Final = ("hour", "day", "month")
+_SUMS: Final = ", ".join(
+    [
+        "count(*)",
+        "count(*) FILTER (WHERE status >= 400)",
+        "count(*) FILTER (WHERE cached)",
+        "count(*) FILTER (WHERE unpriced)",
+        *[f"sum({bucket})" for bucket in BUCKETS],
+        "sum(nano_usd)",
+        "sum(saved_nano)",
+        "sum(CASE WHEN estimated THEN nano_usd ELSE 0 END)",
+    ]
+)
+
+
+class Spelling(NamedTuple):
+    """What databases write differently: a value's place in a statement, and times (UTC) and one tag to group by.
+
+    A time belongs to the second it falls in, never to the next. `tag` has one place, for the tag's name.
+    """
+
+    place: str
+    hour: str
+    day: str
+    month: str
+    tag: str
+
+    def places(self, count: int) -> str:
+        """Returns as many places, with commas."""
+        return ", ".join([self.place] * count)
+
+
+def totals_query(
+    spelling: Spelling, group_by: str, since: float, until: float, where: Sequence[tuple[str, str]]
+) -> tuple[str, list[object]]:
+    """Returns the statement that sums receipts, and its values; raises ValueError for a group that is none."""
+    group, values = _expression(spelling, group_by)
+    conditions = [f'"time" >= {spelling.place}', f'"time" < {spelling.place}']
+    values += [since, until]
+    for name, value in where:
+        expression, expression_values = _expression(spelling, name)
+        conditions.append(f"{expression} = {spelling.place}")
+        values += [*expression_values, value]
+    return (
+        f"SELECT {group}, {_SUMS} FROM receipts WHERE {' AND '.join(conditions)} GROUP BY 1 ORDER BY 1 NULLS FIRST",
+        values,
+    )
+
+
+def totals_of(row: Sequence[Any]) -> Totals:
+    """Reads a row of `totals_query`; sums come as int or, from PostgreSQL, as whole Decimals."""
+    return Totals(row[0], *map(int, row[1:]))
+
+
+def _expression(spelling: Spelling, group: str) -> tuple[str, list[object]]:
+    if group in _TIMES:
+        expression: str = getattr(spelling, group)
+        return expression, []
+    if group in GROUPS:
+        return f'"{group}"', []
+    if group.startswith(TAG):
+        return spelling.tag, [group.removeprefix(TAG)]
+    raise ValueError(f"{group!r} is no group: {', '.join(GROUPS)} or {TAG}NAME")
+
+
+def price_values(prices: Iterable[Price]) -> list[tuple[str, str]]:
+    """Lays prices out in columns, version and JSON, those of their service tiers too."""
+    every = {kept.version: kept for price in prices for kept in (price, *price.service_tiers.values())}
+    return [(version, _json(price)) for version, price in every.items()]
+
+
+def price_of(body: str | bytes) -> Price:
+    """Reads a price's JSON."""
+    return msgspec.json.decode(body, type=Price)
+
+
+def key_values(key: KeyRow) -> tuple[object, ...]:
+    """Lays a key out in KEY_COLUMNS."""
+    return (
+        key.hash,
+        key.name,
+        key.team,
+        key.user,
+        _json(key.tags),
+        None if key.models is None else _json(key.models),
+        None if key.routes is None else _json(key.routes),
+        key.sensitivity,
+        key.expires_at,
+        key.enabled,
+        key.strict,
+        key.created_at,
+    )
+
+
+def key_of(row: Sequence[Any]) -> KeyRow:
+    """Reads a row of KEY_COLUMNS."""
+    hash, name, team, user, tags, models, routes, sensitivity, expires_at, enabled, strict, created_at = row
+    return KeyRow(
+        hash=hash,
+        name=name,
+        team=team,
+        user=user,
+        tags=msgspec.json.decode(tags, type=Tags),
+        models=None if models is None else msgspec.json.decode(models, type=tuple[str, ...]),
+        routes=None if routes is None else msgspec.json.decode(routes, type=tuple[str, ...]),
+        sensitivity=sensitivity,
+        expires_at=expires_at,
+        enabled=bool(enabled),
+        strict=bool(strict),
+        created_at=created_at,
+    )
+
+
+def lacking(version: int, folder: Path, database: str) -> list[Path]:
+    """Returns the scripts that a database at this version lacks; raises ConfigError where it has unknown ones."""
+    scripts = sorted(folder.glob("*.sql"))
+    if version > len(scripts):
+        raise ConfigError(
+            [f"{database}: written by a newer Headgate (schema {version}, this one knows {len(scripts)})"]
+        )
+    return scripts[version:]
+
+
+def _json(value: object) -> str:
+    return msgspec.json.encode(value).decode()

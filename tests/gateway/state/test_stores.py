@@ -1,0 +1,240 @@
+"""What every store must do, whichever database it is."""
+
+import subprocess
+import sys
+import threading
+import time
+
+import msgspec
+import pytest
+
+from gateway.accounting.receipts import Receipt, row_of
+from gateway.core.money import FREE
+from gateway.prices import price_from
+from gateway.state.protocols import GROUPS, KeyRow, ReceiptRow, RowRefused, Store
+from tests.gateway.state.conftest import Database
+
+
+def row(id: str, **fields: object) -> ReceiptRow:
+    return row_of(msgspec.json.encode(Receipt(id=id, key="alice", **{"time": 1.0, "status": 200, **fields})))  # type: ignore[arg-type]
+
+
+# -- receipts -----------------------------------------------------------------------------------------------------
+
+
+def test_a_receipt_is_found_by_its_id_as_it_was_written(store: Store) -> None:
+    written = row("a", decision={"pick": "cheapest"}, raw_usage=msgspec.Raw(b'{"b": 1, "a":2.50, "b": 3}'))
+    store.add_receipts([written, row("b")])
+    assert store.receipt("a") == written.body.encode()
+    assert store.receipt("c") is None
+
+
+def test_a_receipt_is_kept_once_and_the_first_holds(store: Store) -> None:
+    store.add_receipts([row("a", cost_nano=5)])
+    store.add_receipts([row("a", cost_nano=7), row("b", cost_nano=1), row("b", cost_nano=2)])
+    (total,) = store.totals("key", 0, 10)
+    assert (total.calls, total.nano_usd) == (2, 6)
+
+
+@pytest.mark.parametrize("bad", [{"status": "no number"}, {"key": None}])
+def test_a_batch_is_added_whole_or_not_at_all(store: Store, bad: dict[str, object]) -> None:
+    with pytest.raises(RowRefused):
+        store.add_receipts([row("a"), row("b")._replace(**bad)])  # type: ignore[arg-type]
+    store.add_receipts([row("c")])
+    assert store.receipt("a") is None
+    assert store.receipt("c") is not None
+
+
+def test_no_receipts_are_added_as_well(store: Store) -> None:
+    store.add_receipts([])
+    assert store.totals("key", 0, 10) == []
+
+
+@pytest.mark.parametrize("text", ["\0", "a\0b", "\\u0000", "\t\n\\.\\N", "né 🪙 ﷽", "", " ", "\x7f\x1f", "\u2028"])
+def test_a_caller_may_name_things_as_it_likes(store: Store, text: str) -> None:
+    written = row("a", model=text, user=text, team=text, decision={"asked": text})
+    store.add_receipts([written])
+    assert store.receipt("a") == written.body.encode()
+    for group in ("model", "user", "team"):
+        (total,) = store.totals(group, 0, 10, [(group, text)])
+        assert total.calls == 1
+        assert total.group in (text, text.replace("\0", "\ufffd"))
+    assert store.receipt(text) is None
+
+
+@pytest.mark.parametrize("text", ["\\u0000", "\t\n\\.\\N", "né 🪙 ﷽", "", "\x7f\x1f"])
+def test_tags_may_hold_any_text(store: Store, text: str) -> None:
+    store.add_receipts([row("a", tags=((text, text),))])
+    (total,) = store.totals(f"tag:{text}", 0, 10, [(f"tag:{text}", text)])
+    assert (total.group, total.calls) == (text, 1)
+
+
+def test_receipts_that_several_add_at_once_are_each_kept_once(database: Database, store: Store) -> None:
+    rows = [row(str(number), cost_nano=number) for number in range(500)]
+    stores = [store, *(database.open() for _ in range(3))]
+    threads = [threading.Thread(target=each.add_receipts, args=(rows,)) for each in stores]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    (total,) = store.totals("key", 0, 10)
+    assert (total.calls, total.nano_usd) == (500, sum(range(500)))
+    for each in stores[1:]:
+        each.close()
+
+
+# -- sums ---------------------------------------------------------------------------------------------------------
+
+
+def test_sums_stay_exact_beyond_what_a_float_holds(store: Store) -> None:
+    store.add_receipts([row(str(number), cost_nano=10**15 - 1) for number in range(100)])
+    (total,) = store.totals("key", 0, 10)
+    assert total.nano_usd == 100 * (10**15 - 1)
+
+
+def test_a_span_of_time_is_half_open(store: Store) -> None:
+    store.add_receipts([row("a", time=10.0), row("b", time=20.0)])
+    assert [total.calls for total in store.totals("key", 10.0, 20.0)] == [1]
+
+
+@pytest.mark.parametrize(
+    ("group_by", "groups"),
+    [
+        ("hour", ["1970-01-01T00:00Z", "2026-11-19T23:00Z", "2026-11-20T00:00Z"]),
+        ("day", ["1970-01-01", "2026-11-19", "2026-11-20"]),
+        ("month", ["1970-01", "2026-11"]),
+    ],
+)
+def test_a_moment_belongs_to_the_hour_it_lies_in_wherever_the_store_is(
+    store: Store, group_by: str, groups: list[str]
+) -> None:
+    midnight = 1_795_132_800.0
+    moments = [0.0, midnight - 0.0000005, midnight - 0.0004, midnight]
+    store.add_receipts([row(str(moment), time=moment) for moment in moments])
+    assert [total.group for total in store.totals(group_by, 0, midnight + 1)] == groups
+    assert sum(total.calls for total in store.totals("key", 0, midnight)) == 3
+
+
+def test_groups_come_in_the_order_of_their_bytes_and_those_without_a_name_first(store: Store) -> None:
+    names = ["b", "B", "a", "ä", "_", "", "a b", "ab", "Z"]
+    store.add_receipts([row(name, team=name, tags=(("project", name),)) for name in names])
+    store.add_receipts([row("nobody")])
+    expected = [None, *sorted(names, key=str.encode)]
+    assert [total.group for total in store.totals("team", 0, 10)] == expected
+    assert [total.group for total in store.totals("tag:project", 0, 10)] == expected
+
+
+@pytest.mark.parametrize("name", ["project", 'quo"te', "it's", "$.a[0]", "naïve", "100%", "%s", "0"])
+def test_a_tag_of_any_name_can_be_summed_and_filtered_by(store: Store, name: str) -> None:
+    store.add_receipts([row("a", tags=((name, "x"), ("other", "y"))), row("b", tags=(("other", "y"),)), row("c")])
+    assert [(total.group, total.calls) for total in store.totals(f"tag:{name}", 0, 10)] == [(None, 2), ("x", 1)]
+    assert [total.calls for total in store.totals("key", 0, 10, [(f"tag:{name}", "x"), ("tag:other", "y")])] == [1]
+
+
+@pytest.mark.parametrize("group", [*GROUPS, "tag:project"])
+def test_every_group_can_be_filtered_by_its_own_name(store: Store, group: str) -> None:
+    words = dict.fromkeys(("team", "user", "model", "deployment", "provider", "route", "sensitivity"), "x")
+    store.add_receipts([row("a", tags=(("project", "x"),), **words), row("b", time=9e8)])
+    for total in store.totals(group, 0, 1e9):
+        if total.group is not None:
+            assert store.totals(group, 0, 1e9, [(group, total.group)]) == [total]
+
+
+def test_a_group_that_is_none_reaches_no_statement(store: Store) -> None:
+    with pytest.raises(ValueError, match="no group"):
+        store.totals("key; DROP TABLE receipts", 0, 10)
+    with pytest.raises(ValueError, match="no group"):
+        store.totals("key", 0, 10, [("body", "x")])
+
+
+# -- prices and keys ----------------------------------------------------------------------------------------------
+
+
+def test_prices_are_kept_by_version_with_those_of_their_service_tiers(store: Store) -> None:
+    flex = price_from({"input": "0.5", "output": "1"})
+    price = msgspec.structs.replace(price_from({"input": "1", "output": "2"}), service_tiers={"flex": flex})
+    store.keep_prices([price, FREE])
+    store.keep_prices([price])
+    store.keep_prices([])
+    assert store.price(price.version) == price
+    assert store.price(flex.version) == flex
+    assert store.price("unheard of") is None
+
+
+def test_a_key_comes_back_as_it_was_added(store: Store) -> None:
+    full = KeyRow(
+        hash="sha256:1",
+        name="alice",
+        team="sales",
+        user="al",
+        tags=(("project", "crm"),),
+        models=("chat",),
+        routes=(),
+        sensitivity="internal",
+        expires_at=5.5,
+        enabled=False,
+        strict=True,
+        created_at=1.0,
+    )
+    bare = KeyRow(hash="sha256:2", name="bob", created_at=2.0)
+    store.add_key(bare)
+    store.add_key(full)
+    assert store.keys() == [full, bare]
+
+
+@pytest.mark.parametrize("again", [KeyRow(hash="sha256:1", name="bob"), KeyRow(hash="sha256:2", name="alice")])
+def test_a_key_s_name_and_hash_are_its_own(store: Store, again: KeyRow) -> None:
+    store.add_key(KeyRow(hash="sha256:1", name="alice"))
+    before = store.keys_version()
+    with pytest.raises(ValueError, match="already"):
+        store.add_key(again)
+    assert store.keys_version() == before
+
+
+def test_a_change_of_keys_by_another_process_is_noticed(store: Store, database: Database) -> None:
+    before = store.keys_version()
+    other = database.open()
+    other.add_key(KeyRow(hash="sha256:1", name="alice"))
+    assert store.keys_version() == before + 1
+    assert other.enable_key("alice", False)
+    assert not other.enable_key("bob", False)
+    other.close()
+    assert store.keys_version() == before + 2
+    assert not store.keys()[0].enabled
+
+
+# -- opening ------------------------------------------------------------------------------------------------------
+
+
+def test_two_processes_that_start_together_make_one_schema(database: Database) -> None:
+    both = [subprocess.Popen([sys.executable, "-c", database.script]) for _ in range(2)]
+    assert [process.wait() for process in both] == [0, 0]
+
+
+def test_what_was_written_is_there_when_the_store_is_opened_again(database: Database) -> None:
+    first = database.open()
+    first.add_receipts([row("a")])
+    first.close()
+    second = database.open()
+    assert second.receipt("a") is not None
+    second.close()
+
+
+def test_reading_does_not_wait_for_writing(store: Store) -> None:
+    begun, done = threading.Event(), threading.Event()
+
+    def slowly() -> object:
+        yield row("a")
+        begun.set()
+        done.wait(5)
+        yield row("b")
+
+    writing = threading.Thread(target=store.add_receipts, args=(slowly(),))
+    writing.start()
+    begun.wait(5)
+    started = time.monotonic()
+    assert store.receipt("a") is None
+    assert time.monotonic() - started < 1
+    done.set()
+    writing.join()
+    assert store.receipt("a") is not None
