@@ -1,6 +1,6 @@
 """The straight line of a call, readable from top to bottom.
 
-    authenticate -> parse -> classify -> plan -> cache -> admit -> attempt (encode, send, relay) … -> receipt -> last byte
+    authenticate -> parse -> classify -> plan -> cache -> attempt (admit, encode, send, relay) … -> receipt -> last byte
 
 Three rules hold it: nothing is tried again once a content byte has left for the caller; the receipt is in the journal
 before the last byte is sent; every attempt is aimed at a deployment of `plan.permitted`.
@@ -204,6 +204,9 @@ class Pipeline:
                 break
         if error is None and attempt is not None:
             return
+        if error is None and time.monotonic() >= run.deadline:
+            late = UpstreamError(Reason.TIMEOUT, "the call's time was over before it was asked")
+            raise unanswered(late, run.plan.candidates[0].name)
         if error is None:
             raise Overloaded(
                 f"every deployment that route {run.plan.route!r} may use rests",
@@ -280,6 +283,7 @@ class Pipeline:
         usage = decoder.usage or run.estimated()
         trace.status, trace.finish, trace.answered_by = 200, decoder.finish, deployment
         trace.meter(deployment, usage)
+        trace.compare(run.snapshot.dearest_first.get(run.plan.route, ()), usage)
         trace.answered(attempt, now, 200)
         if decoder.dropped:
             self._dropped(deployment, decoder.dropped)
@@ -333,6 +337,7 @@ class Pipeline:
             usage = decoder.usage if decoder is not None else None
             trace.answered_by = deployment
             trace.meter(deployment, usage or run.estimated())
+            trace.abandoned(trace.attempting, time.monotonic())
         self._booking.book(trace)
         if not caller_left:
             if not reply.started:

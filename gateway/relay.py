@@ -9,7 +9,7 @@ from typing import Final, Protocol
 from gateway.accounting.trace import Trace
 from gateway.core.adapter import Decoder
 from gateway.core.dialect import Dialect
-from gateway.core.errors import CallError, Overloaded
+from gateway.core.errors import CallError, Overloaded, UpstreamError
 from gateway.core.money import Usage
 from gateway.core.types import Attempt, Call, Deployment, Outcome, Plan, Request
 from gateway.snapshot import Snapshot
@@ -116,9 +116,17 @@ async def relay(
         await reply.start(200, headers)
     await reply.finish(last)
     if data is not None:
-        exchange.expires_at = time.monotonic() + DRAIN_S
+        await _drain(exchange)
+
+
+async def _drain(exchange: Exchange) -> None:
+    """Reads on to the HTTP end of an answer that is whole; what comes late or broken now concerns nobody."""
+    exchange.expires_at = time.monotonic() + DRAIN_S
+    try:
         while await exchange.next() is not None:
             pass
+    except UpstreamError:
+        exchange.abort()
 
 
 def stopping() -> Overloaded:

@@ -29,6 +29,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     keys: Keys
     classifier: Classifier
     routing: Routing
+    dearest_first: Mapping[str, tuple[Deployment, ...]]  # by route: its deployments that have a price
     cache: Cache
     epoch: bytes
 

@@ -38,7 +38,12 @@ def running_house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     house = House(tmp_path_factory.mktemp("house"))
     house.start(config_of({}))
     yield house
-    house.kill()
+    try:
+        assert house.stop() == 0, house.told
+        # A call that ended without its receipt would have left its opening line behind.
+        assert not list((house.folder / "journal").glob("*.journal"))
+    finally:
+        house.kill()
 
 
 @pytest.fixture

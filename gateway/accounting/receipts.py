@@ -38,7 +38,6 @@ class AttemptLine(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     status: int | None = None
     ttft_us: int | None = None
     e2e_us: int | None = None
-    reused: bool = False  # the connection
     tokens: dict[str, Tokens] = {}
     cost: dict[str, Nano] = {}
     cost_nano: Nano = 0

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 import msgspec
 
 from gateway.accounting.receipts import NOTHING, AttemptLine, Opening, Receipt, tokens_of
+from gateway.core.errors import Reason
 from gateway.core.money import Cost, Usage, charge
 from gateway.core.types import Attempt, Call, Deployment, Plan, Principal, Sensitivity
 from gateway.routing import Decision
@@ -96,14 +98,41 @@ class Trace:
         if deployment.price is not None:
             self.cost = charge(usage, deployment.price)
 
+    def compare(self, dearest_first: Sequence[Deployment], usage: Usage) -> None:
+        """Prices the usage at the dearest place that was permitted: what another choice would have cost."""
+        assert self.plan is not None
+        permitted = self.plan.permitted
+        for deployment in dearest_first:
+            if deployment.name in permitted and deployment.price is not None:
+                self.dearest = charge(usage, deployment.price).nano_usd
+                return
+
     def failed(self, attempt: Attempt, now: float, reason: str, status: int | None) -> None:
-        """Notes a failed attempt; what it used has a line of its own."""
-        self.attempting = None
-        began_at = self.sent_at
+        """Notes a failed attempt; what it used stands in its own line."""
         usage, cost = self.usage, self.cost
-        self.usage = self.cost = None
+        self.attempting = self.usage = self.cost = None
         if cost is not None:
             self.spent_nano += cost.nano_usd
+        self._note(attempt, now, status, reason, usage, cost)
+
+    def answered(self, attempt: Attempt, now: float, status: int) -> None:
+        """Notes the attempt that answered."""
+        self._note(attempt, now, status)
+
+    def abandoned(self, attempt: Attempt, now: float) -> None:
+        """Notes the attempt that was under way when its caller left."""
+        self._note(attempt, now, None, Reason.CANCELLED.value)
+
+    def _note(
+        self,
+        attempt: Attempt,
+        now: float,
+        status: int | None,
+        reason: str | None = None,
+        usage: Usage | None = None,
+        cost: Cost | None = None,
+    ) -> None:
+        began_at = self.sent_at
         self.attempts.append(
             AttemptLine(
                 endpoint=attempt.endpoint.id,
@@ -117,21 +146,6 @@ class Trace:
                 tokens=tokens_of(usage) if usage is not None else {},
                 cost=cost.lines if cost is not None else {},
                 cost_nano=cost.nano_usd if cost is not None else 0,
-            )
-        )
-
-    def answered(self, attempt: Attempt, now: float, status: int) -> None:
-        """Notes the attempt that answered."""
-        began_at = self.sent_at
-        self.attempts.append(
-            AttemptLine(
-                endpoint=attempt.endpoint.id,
-                deployment=attempt.deployment.name,
-                provider=attempt.deployment.provider,
-                started_us=_us(began_at - self.arrived_at),
-                status=status,
-                ttft_us=_us(self.first_at - began_at) if self.first_at and self.call.stream else None,
-                e2e_us=_us(now - began_at),
             )
         )
 

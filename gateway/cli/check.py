@@ -48,8 +48,10 @@ def _show(loaded: Loaded, compiled: Compiled) -> None:
         click.echo(f"  {route.name:<14} {models:<28} {route.pick.name} of {among}")
     click.echo("\nwho may go where")
     click.echo("\n".join(f"  {line}" for line in compiled.matrix.render().splitlines()))
-    for warning in loaded.warnings:
+    for warning in loaded.warnings:  # the matrix shows its own
         click.echo(f"warning: {warning}")
+    for note in compiled.notes:
+        click.echo(f"note: {note}")
     tests = len(loaded.config.policies.tests)
     click.echo(f"\nok: {tests} policy test{'' if tests == 1 else 's'} passed")
 

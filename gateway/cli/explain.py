@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import os
 import secrets
+import time
 from pathlib import Path
+from typing import Any, Final
 
 import click
 import msgspec
 
 from gateway.cli.options import config_option, told
 from gateway.cli.store import open_store
-from gateway.wiring.accounts import Accounts
+from gateway.wiring.accounts import Accounts, UnknownCall
 from gateway.wiring.runtime import dry_compile, read_config
 from gateway.wiring.suppose import Supposed, suppose
+
+
+_BEHIND_S: Final = 2.5  # a running gateway moves receipts to the store every second
 
 
 @click.command("explain")
@@ -45,7 +50,7 @@ def command(
     with told():
         if id is not None:
             with open_store(config, os.environ) as store:
-                told_of = Accounts(store).decision(id)
+                told_of = _decision(Accounts(store), id)
             click.echo(msgspec.json.format(msgspec.json.encode(told_of)) if as_json else told_of["sentence"])
             return
         loaded = read_config(config, os.environ)
@@ -57,3 +62,15 @@ def command(
             ),
         )
     click.echo(msgspec.json.format(msgspec.json.encode(decision)) if as_json else line)
+
+
+def _decision(accounts: Accounts, id: str) -> dict[str, Any]:
+    """Waits a moment for a call that was answered just now."""
+    until = time.monotonic() + _BEHIND_S
+    while True:
+        try:
+            return accounts.decision(id)
+        except UnknownCall:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.25)

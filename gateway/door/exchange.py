@@ -39,6 +39,10 @@ class Wire(Protocol):
         """Sends bytes, or keeps them until they can be sent."""
         ...
 
+    def is_closing(self) -> bool:
+        """Says whether what is written now goes nowhere."""
+        ...
+
     async def drain(self) -> None:
         """Waits until the caller has read enough of what was written."""
         ...
@@ -192,7 +196,10 @@ class Exchange:
         if self.gone:
             return
         if message["type"] == "http.response.body":
-            self._send_body(message.get("body", b""), message.get("more_body", False))
+            more = message.get("more_body", False)
+            self._send_body(message.get("body", b""), more)
+            if more and wire.is_closing():
+                await asyncio.sleep(0)  # lets the news that the caller has gone arrive before the next piece is made
         elif self._head or self.left:
             raise RuntimeError("the answer has a head already")
         else:

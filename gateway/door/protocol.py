@@ -8,9 +8,11 @@ sent) be read. No timer is armed per request: the server looks at every connecti
 from __future__ import annotations
 
 import asyncio
+import struct
 import time
 from collections.abc import Callable
 from math import inf
+from socket import SO_LINGER, SOL_SOCKET
 from typing import Any, Final
 
 import httptools
@@ -23,9 +25,10 @@ from gateway.door.head import scope_of
 
 HIGH_WATER_BYTES: Final = 64 * 1024  # of a request's body that nobody has taken: beyond it the socket is left unread
 BODY_BYTES_PER_S: Final = 16 * 1024  # a body that comes at this rate or faster has all the time it needs
-MAX_PIPELINED: Final = 16  # requests that wait behind the one being answered
+MAX_PIPELINED: Final = 16  # requests that wait behind the one being answered; from half of that on no more are read
 LINGER_S: Final = 5.0  # how long what a caller still sends is read and dropped after an early answer
 
+_RESET: Final = struct.pack("ii", 1, 0)
 _IDLE, _HEAD, _BODY, _DEAF = range(4)  # what a caller's next bytes belong to; deaf: they are dropped
 
 
@@ -75,6 +78,7 @@ class DoorProtocol(asyncio.Protocol):
         "_upgrading",
         "_url",
         "exchange",
+        "is_closing",
         "loop",
         "read_by",
         "tasks",
@@ -112,7 +116,7 @@ class DoorProtocol(asyncio.Protocol):
         """A caller has connected."""
         terms = self._terms
         self._transport = transport
-        self.write = transport.write
+        self.write, self.is_closing = transport.write, transport.is_closing
         self._client = transport.get_extra_info("peername")[:2]
         self._server = transport.get_extra_info("sockname")[:2]
         terms.connections.add(self)
@@ -215,7 +219,8 @@ class DoorProtocol(asyncio.Protocol):
             self._begin(exchange)
         elif len(self._queued) < MAX_PIPELINED:
             self._queued.append(exchange)
-            self.pause_reading()
+            if len(self._queued) == MAX_PIPELINED // 2:
+                self.pause_reading()  # not before: while nothing is read, nobody is seen to leave
         else:
             raise Overloaded("too many requests are pipelined")
         self._arriving = exchange
@@ -277,7 +282,7 @@ class DoorProtocol(asyncio.Protocol):
     def failed(self, exchange: Exchange, error: CallError) -> None:
         """The application left its answer undone: says so, or where that is too late, breaks off for all to see."""
         if exchange.left:
-            self._transport.abort()
+            self.abort()
         else:
             body = error_body(error)
             exchange.answer(error.status, error_headers(error, body, self._terms.next_id()), body)
@@ -298,7 +303,7 @@ class DoorProtocol(asyncio.Protocol):
             self.exchange = None
             arriving.lose()
             if arriving.left:
-                self._transport.abort()
+                self.abort()
                 return
         if self.exchange is not None:
             (self._queued[-1] if self._queued else self.exchange).keep_alive = False
@@ -333,11 +338,11 @@ class DoorProtocol(asyncio.Protocol):
         limits = self._terms.limits
         if self.write_by < now:
             if self._reads_nothing():
-                self._transport.abort()
+                self.abort()
             self.write_by = now + limits.write_timeout_s
         elif self._reading == _DEAF:
             if self._reads_nothing():
-                self._transport.abort()
+                self.abort()
             self.read_by = now + (limits.write_timeout_s if self._unwritten_bytes else LINGER_S)
         elif self._reading == _IDLE:
             self._close(read_on=False)
@@ -365,7 +370,8 @@ class DoorProtocol(asyncio.Protocol):
             self._close(read_on=False)
 
     def abort(self) -> None:
-        """Ends at once; what has not left is dropped."""
+        """Ends by a reset: an answer cut short is never taken for a whole one, and the kernel keeps nothing to send."""
+        self._transport.get_extra_info("socket").setsockopt(SOL_SOCKET, SO_LINGER, _RESET)
         self._transport.abort()
 
     # -- back-pressure -----------------------------------------------------------------------------------------------

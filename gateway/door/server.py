@@ -8,7 +8,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from socket import socket
+from socket import IPPROTO_TCP, TCP_NOTSENT_LOWAT, socket
 from typing import Any, Final, cast
 
 import uvicorn
@@ -20,6 +20,9 @@ from gateway.door.protocol import DoorLimits, DoorProtocol, Terms
 SWEEP_EVERY_S: Final = 0.25
 CANCELLED_WITHIN_S: Final = 2.0  # what cancelled answers may take to end in-band, leave, and write their receipts
 MAX_FILES: Final = 65_536
+# What the kernel takes for a caller beyond what is on its way: by itself it keeps megabytes for one that reads slowly,
+# and shows no progress until a third of them has gone. Accepted sockets inherit it from the one that listens.
+UNSENT_BYTES: Final = 64 * 1024
 
 
 class Server(uvicorn.Server):
@@ -87,11 +90,13 @@ class Server(uvicorn.Server):
                 loop.remove_signal_handler(each)
 
     async def startup(self, sockets: list[socket] | None = None) -> None:
-        """Listens, and tells the port it got (0 asks for a free one)."""
-        await super().startup(sockets=sockets)
-        if self.started:
-            self._sweep()
-            self._on_ready(self.servers[0].sockets[0].getsockname()[1])
+        """Listens, and tells the port it got (0 asks for a free one); raises OSError where it cannot."""
+        try:
+            await super().startup(sockets=sockets)
+        except SystemExit as leaving:  # uvicorn logs why, and would end the process
+            raise OSError(str(leaving.__context__)) from None
+        self._sweep()
+        self._on_ready(self.servers[0].sockets[0].getsockname()[1])
 
     async def shutdown(self, sockets: list[socket] | None = None) -> None:
         """Ends: idle connections at once, open answers within the grace period, the rest in-band."""

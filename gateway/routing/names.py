@@ -67,10 +67,17 @@ class Names:
         return name in self.listed or name in self.direct or any(fnmatchcase(name, one) for one in self._patterns)
 
     def usable(self, principal: Principal) -> list[str]:
-        """Returns the names that a caller may use, routes' names first; without patterns and provider/model forms."""
-        names = [name for name, routes in self.listed.items() if any(_may_take(principal, route) for route in routes)]
+        """Returns the names that a caller may use, routes' names first; without patterns and provider/model forms.
+
+        A name behind which every deployment is disabled is left out.
+        """
+        names = [
+            name
+            for name, routes in self.listed.items()
+            if any(_may_take(principal, route) and _is_enabled(route) for route in routes)
+        ]
         if principal.routes is None or DIRECT in principal.routes:
-            names += [name for name in self._aliases if name not in self.listed]
+            names += [name for name in self._aliases if name not in self.listed and _is_enabled(self.direct[name])]
         return [name for name in names if may_ask(principal, name)]
 
     def refused(self, request: Request) -> CallError:
@@ -102,3 +109,7 @@ def may_ask(principal: Principal, name: str) -> bool:
 
 def _may_take(principal: Principal, route: Route) -> bool:
     return principal.routes is None or route.name in principal.routes
+
+
+def _is_enabled(route: Route) -> bool:
+    return any(deployment.disabled is None for deployment in route.among)

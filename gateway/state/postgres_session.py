@@ -56,7 +56,7 @@ class Session:
         unknown whether the transaction was committed), RowRefused where it does not take a value.
         """
         if not self._one_at_a_time.acquire(timeout=deadline_s):
-            raise StoreUnavailable(f"the PostgreSQL store: others have waited for it for {deadline_s:g} s")
+            raise StoreUnavailable(f"the PostgreSQL store: busy for {deadline_s:g} s")
         try:
             connection = self._begun(deadline_s)
             with _cut_off(connection, deadline_s + GRACE_S):

@@ -6,6 +6,7 @@ An exchange costs one future and no timer: deadlines are watched by one sweep ov
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from gateway.core.adapter import UpstreamRequest
@@ -62,6 +63,11 @@ class Http1Transport:
     def idle(self) -> int:
         """Connections kept for the next request."""
         return sum(len(pool.idle) for pool in self._pools.values())
+
+    def connections(self) -> Iterator[tuple[Origin, int, int]]:
+        """Yields each origin with its active and its idle connections."""
+        for origin, pool in list(self._pools.items()):
+            yield origin, pool.places_taken - len(pool.idle), len(pool.idle)
 
     async def send(
         self, endpoint: Endpoint, request: UpstreamRequest, timeouts: Timeouts, expires_at: float

@@ -1,4 +1,4 @@
-"""Config -> Snapshot: names resolved, prices bound, the proof done, the config's own tests passed, or every reason why not."""
+"""Config -> Snapshot: names resolved, prices bound, the proof done, the tests passed, or every reason why not."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gateway.cache import Cache, CacheSettings, epoch_of
 from gateway.classify import Classifier
 from gateway.config import Config, Loaded
 from gateway.core.errors import ConfigError
-from gateway.core.types import Call, Principal, Sensitivity
+from gateway.core.types import Call, Deployment, Principal, Sensitivity
 from gateway.routing import Given, Matrix, Routing, prove, run_tests
 from gateway.snapshot import Snapshot
 from gateway.state.cache import ResponseCache
@@ -23,11 +23,12 @@ from gateway.wiring.rules import routing_of, tests_of
 
 
 class Compiled(msgspec.Struct, frozen=True):
-    """A snapshot, the proof that it rests on, and what deserves a word without refusing it."""
+    """A snapshot, the proof that it rests on, what deserves a word without refusing it, and what prices leave out."""
 
     snapshot: Snapshot
     matrix: Matrix
     warnings: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
 def compile_config(
@@ -61,13 +62,24 @@ def compile_config(
         keys=keys,
         classifier=classifier,
         routing=routing,
+        dearest_first={route.name: _dearest_first(route.among) for route in routing.routes},
         cache=Cache(
             cached, CacheSettings(config.cache.at, config.cache.ttl, config.cache.share, config.cache.max_entry)
         ),
         epoch=epoch_of(places.deployments.values()),
     )
-    notes = [f"{loaded.at(*path)}: {message}" for path, message in places.notes]
-    return Compiled(snapshot, matrix, (*loaded.warnings, *notes, *matrix.warnings))
+    notes = tuple(f"{loaded.at(*path)}: {message}" for path, message in places.notes)
+    return Compiled(snapshot, matrix, (*loaded.warnings, *matrix.warnings), notes)
+
+
+def _dearest_first(deployments: Sequence[Deployment]) -> tuple[Deployment, ...]:
+    """Sorts by list price, three tokens in for one out: the usual mix of chats; unpriced ones are left out."""
+    weighed = []
+    for deployment in deployments:
+        if deployment.price is not None:
+            rates = deployment.price.tiers[0][1]
+            weighed.append((3 * rates.fresh_input + rates.output_text, deployment))
+    return tuple(deployment for _, deployment in sorted(weighed, key=lambda pair: -pair[0]))
 
 
 def _failed_tests(loaded: Loaded, classifier: Classifier, routing: Routing) -> list[str]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -31,6 +32,7 @@ from gateway.simulator import Simulator
 from gateway.state.cache import MemoryResponseCache, ResponseCache
 from gateway.state.protocols import KeyRow, KeyStore, Store, StoreUnavailable
 from gateway.telemetry import Telemetry, names
+from gateway.upstream.http1 import Http1Transport
 from gateway.wiring.compile import Compiled, compile_config
 from gateway.wiring.kinds import KINDS, SIMULATOR
 from gateway.wiring.labels import DETECTORS
@@ -240,6 +242,19 @@ class Runtime:
         self.services.admission.apply(_limits(loaded.config))
         self.services.breakers.apply(_breaker_settings(loaded.config))
 
+    def _kept_here(self) -> list[MemoryResponseCache]:
+        """Returns the cache of this process, where answers are not kept elsewhere."""
+        return [self._cached] if isinstance(self._cached, MemoryResponseCache) else []
+
+    def _connections(self) -> Iterator[tuple[tuple[str, str], float]]:
+        totals: Counter[tuple[str, str]] = Counter()
+        for transport in list(self._transports.values()):
+            if isinstance(transport, Http1Transport):
+                for origin, active, idle in transport.connections():
+                    totals[str(origin), "active"] += active
+                    totals[str(origin), "idle"] += idle
+        yield from totals.items()
+
     def _breaker_changed(self, endpoint: Endpoint, change: Change) -> None:
         self.services.telemetry.metrics.count(names.BREAKER_CHANGES, (endpoint.id, change.state))
         _log.warning("breaker_changed", endpoint=endpoint.id, state=change.state, why=change.why)
@@ -253,6 +268,9 @@ class Runtime:
         metrics.observe(names.QUEUED, lambda: [((), admission.waiting)])
         metrics.observe(names.REVISION, lambda: [((), self._revision)])
         metrics.observe(names.JOURNAL, lambda: [((), ledger.journal.size_bytes)])
+        metrics.observe(names.CACHE_BYTES, lambda: [((), cache.size_bytes) for cache in self._kept_here()])
+        metrics.observe(names.CACHE_ENTRIES, lambda: [((), len(cache)) for cache in self._kept_here()])
+        metrics.observe(names.CONNECTIONS, lambda: list(self._connections()))
         metrics.observe(
             names.BREAKERS,
             lambda: [

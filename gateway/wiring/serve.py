@@ -79,8 +79,6 @@ async def serve(
             await asyncio.gather(*watching, return_exceptions=True)
     finally:
         await runtime.stop()
-    if not server.started:
-        raise OSError(f"cannot listen on {host}:{port}")
 
 
 async def _watch_keys(runtime: Runtime) -> None:

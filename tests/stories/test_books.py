@@ -174,5 +174,8 @@ async def test_metrics_parse_and_count(world: World) -> None:
     found = [key for key in values if key.startswith("headgate_cost_nano_usd_total") and "books-metrics" in key]
     assert [values[key] for key in found] == [spent]
     assert values['headgate_failed_attempts_total{deployment="books-metrics",reason="connect"}'] >= 1
+    origin = f'{{origin="{provider.url}",state="active"}}'
+    assert values[f"headgate_upstream_connections{origin}"] == 0
+    assert values["headgate_cache_bytes"] >= values["headgate_cache_entries"] >= 0
     ttft = 'headgate_time_to_first_token_seconds_count{deployment="books-metrics"}'
     assert values[ttft] == 1

@@ -6,10 +6,11 @@ import asyncio
 import hashlib
 from typing import Any
 
+import httpx
 import pytest
 
 from gateway.simulator import Fault
-from tests.stories.house import Answer, World, at, config_of, until
+from tests.stories.house import CHAT, Answer, World, at, body_of, config_of, until
 
 KEPT: dict[str, Any] = {"cache": {"at": "temperature_0"}}
 COLD: dict[str, Any] = {"temperature": 0}
@@ -247,6 +248,23 @@ async def test_a_leader_who_leaves_takes_nothing_from_those_who_follow(world: Wo
     assert hit(await world.chat(stream=True, **COLD))
     paid = await world.receipt(leader.headers["x-request-id"])
     assert paid["cost_nano"] > 0
+
+
+async def test_a_leader_who_left_is_booked_where_its_flight_fails(world: World) -> None:
+    provider = await world.simulator()
+    await world.serve({"cache-left": at(provider)}, on_failure={"attempts": 1}, **KEPT)
+    provider.faults["demo"] = [Fault("error", after=0, ttft_s=0.4)]
+    leader = asyncio.create_task(world.http.post(CHAT, json=body_of(**COLD), timeout=0.2))
+    await until(lambda: provider.in_flight == 1)
+    following = asyncio.create_task(world.chat(**COLD))
+    with pytest.raises(httpx.ReadTimeout):
+        await leader
+    got = await following
+    assert got.status == 200  # it flew anew
+    assert len(provider.requests) == 2
+    rows = (await world.get("/admin/costs?group_by=deployment&since=1h")).json["rows"]
+    booked = next(row for row in rows if row["group"] == "cache-left")
+    assert (booked["calls"], booked["errors"]) == (2, 1)
 
 
 async def test_when_all_who_wait_have_left_the_upstream_is_closed(world: World) -> None:

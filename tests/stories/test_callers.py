@@ -88,6 +88,14 @@ async def test_the_callers_own_deadline_is_kept(world: World, header: str, strea
     assert (await world.receipt(got.id))["status"] == 504
 
 
+async def test_a_deadline_that_is_over_before_anybody_is_asked_is_a_timeout_too(world: World) -> None:
+    provider = await world.simulator()
+    await world.serve({"only": at(provider)})
+    got = await world.chat(headers={"timeout": "0.000001"})
+    assert (got.status, got.error["code"]) == (504, "upstream_timeout")
+    assert not provider.requests
+
+
 async def test_a_stream_that_passes_its_deadline_ends_in_an_error(world: World) -> None:
     provider = await world.simulator(tpot_s=0.02)
     await world.serve({"only": at(provider)}, on_failure={"deadline": "300ms"})
@@ -166,12 +174,8 @@ async def test_a_body_that_cannot_be_a_request_is_400_and_names_its_field(
     await world.serve({"only": at(provider)})
     got = await world.http.post("/v1/chat/completions", content=body, headers={"content-type": "application/json"})
     error = got.json()["error"]
-    assert (got.status_code, error["type"], error["param"], error["code"]) == (
-        400,
-        "invalid_request_error",
-        param,
-        code,
-    )
+    assert (got.status_code, error["type"]) == (400, "invalid_request_error")
+    assert (error["param"], error["code"]) == (param, code)
     assert got.headers["x-request-id"].startswith("req_")
     assert not provider.requests
 

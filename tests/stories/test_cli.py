@@ -86,7 +86,7 @@ def test_an_address_that_is_taken_is_told_so(shipped: Path) -> None:
         got = command("serve", "--config", str(shipped), "--listen", f"127.0.0.1:{taken.getsockname()[1]}")
     assert got.returncode == 1
     assert "Traceback" not in got.stderr
-    assert "address already in use" in got.stderr
+    assert "address already in use" in got.stderr.splitlines()[-1]
 
 
 def test_an_open_door_does_not_listen_to_others(shipped: Path) -> None:
@@ -132,7 +132,7 @@ def test_a_call_that_was_not_made_is_explained(shipped: Path) -> None:
         (("--model", "chta"), "did you mean 'chat'"),
         (("--model", "chat", "--down", "nobody"), "no deployment 'nobody'"),
         (("--model", "chat", "--sensitivity", "secret"), "no sensitivity 'secret'"),
-        (("--model", "smart", "--text", "536-90-4399"), "no deployment of route 'smart' is permitted"),
+        (("--model", "smart", "--text", "my SSN is 536-90-4399"), "no deployment of route 'smart' is permitted"),
     ):
         got = explain(*arguments)
         assert got.exit_code == 1

@@ -1,4 +1,4 @@
-"""What a caller sees while providers fail before a word of an answer has left: another provider's answer, or why not."""
+"""What a caller sees where providers fail before a word has left: another provider's answer, or why there is none."""
 
 from __future__ import annotations
 
@@ -76,6 +76,37 @@ async def test_a_connection_that_is_refused_goes_to_the_next_deployment(world: W
     got = await world.chat()
     assert got.deployment == "second"
     assert reasons(await world.receipt(got.id)) == ["connect", None]
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["unary", "stream"])
+@pytest.mark.parametrize(("failing", "answering"), [("anthropic", "openai"), ("openai", "anthropic")])
+@pytest.mark.parametrize("fault", ["529", "cut;after=0", "error;after=0"])
+async def test_a_failure_on_one_wire_is_answered_on_another(
+    world: World, failing: str, answering: str, fault: str, stream: bool
+) -> None:
+    one, other = await world.simulator(), await world.simulator()
+    await world.serve({"first": at(one, kind=failing), "second": at(other, kind=answering)})
+    one.faults["demo"] = [Fault.parse(fault)] * 3
+    got = await world.chat(stream=stream, max_tokens=200)
+    assert (got.status, got.deployment) == (200, "second"), got.text
+    assert got.content.startswith("I am a simulator")
+    if stream:
+        assert got.whole
+        assert len({event["id"] for event in got.events[:-1]}) == 1
+
+
+async def test_what_a_deployment_cannot_do_goes_to_one_that_can(world: World) -> None:
+    plain, able = await world.simulator(), await world.simulator()
+    places = {"plain": at(plain, capabilities=[], modalities=["text"], endpoints=["chat"]), "able": at(able)}
+    await world.serve(places)
+    tool = {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}
+    assert (await world.chat()).deployment == "plain"
+    assert (await world.chat(tools=[tool])).deployment == "able"
+    assert (await world.chat(n=2)).deployment == "able"
+    assert (await world.post("/v1/embeddings", {"model": "chat", "input": "hello"})).deployment == "able"
+    got = await world.chat(model="plain", tools=[tool])
+    assert (got.status, got.error["code"]) == (400, "unsupported_capability")
+    assert len(plain.requests) == 1
 
 
 async def test_a_500_is_asked_once_more_before_the_next_deployment(world: World) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -136,10 +137,12 @@ async def test_a_call_that_nobody_may_see_is_refused_and_explained(world: World)
 
 async def test_naming_a_deployment_does_not_get_around_a_guarantee(world: World) -> None:
     hosted, _ = await rivals(world)
-    for model in ("hosted", next(name for name in ("hosted",))):
+    provider = next(name for name in json.loads(world.house.path.read_text())["providers"] if name.startswith("hosted"))
+    for model in ("hosted", f"{provider}/demo"):
+        assert (await world.chat(model=model)).deployment == "hosted"
         got = await world.chat(SSN, model=model)
         assert (got.status, got.error["code"]) == (403, "no_permitted_deployment")
-    assert not hosted.requests
+    assert len(hosted.requests) == 2
 
 
 async def test_a_guarantee_of_location_holds_under_failure(world: World) -> None:

@@ -1,4 +1,4 @@
-"""Who may speak at all: the rules of an open door, of keys, and of the admin surface; and what is never told to anyone."""
+"""Who may speak at all: the rules of an open door, of keys, of the admin surface; and what is told to nobody."""
 
 from __future__ import annotations
 

@@ -353,10 +353,14 @@ async def test_a_stream_that_fails_after_content_raises_in_the_midst_of_it(world
     client = await world.openai()
     provider.faults["demo"] = [Fault.parse(fault)]
     stream = await client.chat.completions.create(model="chat", messages=HELLO, max_tokens=200, stream=True)
-    said = []
-    with pytest.raises(openai.APIError) as caught:
+    said: list[str] = []
+
+    async def listen() -> None:
         async for chunk in stream:
             said.append(chunk.choices[0].delta.content or "")  # noqa: PERF401 - what came before the error counts
+
+    with pytest.raises(openai.APIError) as caught:
+        await listen()
     assert "".join(said).startswith("I am")
     assert not isinstance(caught.value, openai.APIConnectionError)
     assert caught.value.body["code"].startswith("upstream_")  # type: ignore[index]

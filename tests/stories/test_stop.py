@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from gateway.simulator import Fault, Simulator
-from tests.stories.house import DONE, House, at, body_of, config_of, until
+from tests.stories.house import DONE, NO_TLS, House, at, body_of, config_of, until
 
 Build = Callable[[], House]
 
@@ -35,7 +35,7 @@ async def started(build: Build, simulator: Simulator, **sections: Any) -> House:
 
 
 async def test_a_stop_lets_running_calls_finish_and_takes_no_new_ones(build: Build) -> None:
-    async with Simulator(tpot_s=0.02) as provider, httpx.AsyncClient(timeout=10) as client:
+    async with Simulator(tpot_s=0.02) as provider, httpx.AsyncClient(timeout=10, verify=NO_TLS) as client:
         house = await started(build, provider)
         url = f"{house.url}/v1/chat/completions"
         body = body_of(stream=True, max_tokens=60, min_tokens=60)
@@ -51,7 +51,7 @@ async def test_a_stop_lets_running_calls_finish_and_takes_no_new_ones(build: Bui
             deadline = time.monotonic() + 1
             while not refused and time.monotonic() < deadline:
                 try:
-                    async with httpx.AsyncClient() as probe:
+                    async with httpx.AsyncClient(verify=NO_TLS) as probe:
                         statuses.append((await probe.get(f"{house.url}/readyz")).status_code)
                 except httpx.TransportError:
                     refused = True
@@ -72,7 +72,7 @@ async def test_a_stop_lets_running_calls_finish_and_takes_no_new_ones(build: Bui
 
 @pytest.mark.parametrize("cached", [False, True], ids=["", "flight"])
 async def test_what_does_not_finish_in_time_is_told_so_in_band_and_booked(build: Build, cached: bool) -> None:
-    async with Simulator(tpot_s=0.05) as provider, httpx.AsyncClient(timeout=10) as client:
+    async with Simulator(tpot_s=0.05) as provider, httpx.AsyncClient(timeout=10, verify=NO_TLS) as client:
         house = await started(build, provider, server={"shutdown_grace": "1s"}, cache={"at": "temperature_0"})
         url = f"{house.url}/v1/chat/completions"
         temperature = 0 if cached else 1
@@ -105,7 +105,7 @@ async def test_what_does_not_finish_in_time_is_told_so_in_band_and_booked(build:
 
 
 async def test_an_idle_gateway_stops_at_once_and_its_journal_is_empty(build: Build) -> None:
-    async with Simulator() as provider, httpx.AsyncClient() as client:
+    async with Simulator() as provider, httpx.AsyncClient(verify=NO_TLS) as client:
         house = await started(build, provider)
         answers = [await client.post(f"{house.url}/v1/chat/completions", json=body_of()) for _ in range(5)]
         began = time.monotonic()
@@ -117,7 +117,7 @@ async def test_an_idle_gateway_stops_at_once_and_its_journal_is_empty(build: Bui
 
 
 async def test_a_second_signal_does_not_wait(build: Build) -> None:
-    async with Simulator() as provider, httpx.AsyncClient(timeout=10) as client:
+    async with Simulator() as provider, httpx.AsyncClient(timeout=10, verify=NO_TLS) as client:
         house = await started(build, provider)
         provider.faults["demo"] = [Fault("hang")]
         call = asyncio.create_task(client.post(f"{house.url}/v1/chat/completions", json=body_of()))

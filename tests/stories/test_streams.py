@@ -108,14 +108,14 @@ async def test_an_event_that_is_not_json_is_dropped_where_the_rest_proves_whole(
     assert await world.metric('headgate_dropped_events_total{deployment="only"}') >= 1
 
 
-@pytest.mark.parametrize("fault", ["drip;every=0.1ms;tokens=5", "huge;after=3;tokens=8", "two-finishes"])
+@pytest.mark.parametrize("fault", ["drip;every=0.1ms;tokens=3", "huge;after=3;tokens=8", "two-finishes"])
 async def test_an_odd_but_whole_stream_arrives_whole(world: World, fault: str) -> None:
     provider = await world.simulator()
     await world.serve({"only": at(provider)})
     provider.faults["demo"] = [Fault.parse(fault)]
     got = await world.chat(stream=True)
     assert got.whole
-    assert got.content.startswith("I am a simulator")
+    assert got.content.startswith("I am a")
     receipt = await world.receipt(got.id)
     assert receipt["finish"] in ("stop", "length")
 
@@ -133,6 +133,24 @@ async def test_a_stream_cut_after_content_counts_against_its_endpoint(world: Wor
 def _resident_mib(pid: int) -> float:
     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+async def test_the_other_transport_serves_and_fails_alike(world: World) -> None:
+    provider, next_one = await world.simulator(tpot_s=0.002), await world.simulator()
+    by_httpx = at(provider, provider={"transport": "httpx"})
+    await world.serve({"first": by_httpx, "second": at(next_one)})
+    unary, stream = await world.chat(), await world.chat(stream=True)
+    assert (unary.deployment, stream.deployment) == ("first", "first")
+    assert stream.content == unary.content
+    assert stream.whole
+    provider.faults["demo"] = [Fault("cut", after=0), Fault("cut", after=3)]
+    assert (await world.chat(stream=True)).deployment == "second"
+    assert (await world.chat(stream=True)).error["code"] == "upstream_stream_cut"
+    provider.tpot_s = 0.05
+    async with world.streaming(max_tokens=200, min_tokens=200) as response:
+        pieces = response.aiter_raw()
+        await anext(pieces)
+    await until(lambda: provider.aborted == 1, 1.0)
 
 
 async def test_a_slow_reader_slows_the_provider(world: World) -> None:

@@ -252,7 +252,8 @@ class Doorway:
         elif how == b"silent":
             return
         elif how == b"short":
-            await answer(send, 200, b"", [(b"content-length", b"10")])
+            await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"10")]})
+            await send({"type": "http.response.body", "body": b"nine byte"})
         elif how == b"twice":
             await answer(send, 200, b"whole", [])
         raise ZeroDivisionError("a secret in a traceback")
@@ -301,7 +302,8 @@ class Doorway:
         """Drains, whatever is open."""
         for caller in self.callers:
             caller.close()
-        self.server.drain()
+        if not self.serving.done():
+            self.server.drain()
         await asyncio.wait_for(self.serving, 10)
         for caller in self.callers:
             with suppress(ConnectionError):
@@ -351,8 +353,7 @@ async def open_door(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Open]:
 
     yield open
     for doorway in opened:
-        if not doorway.serving.done():
-            await doorway.stop()
+        await doorway.stop()
 
 
 @pytest.fixture

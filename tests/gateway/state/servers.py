@@ -70,7 +70,7 @@ class PostgresServer:
         return self.url(name)
 
     def start(self) -> None:
-        """Starts the server, and returns when it answers."""
+        """Starts the server, and returns when it answers; again, where one that was killed is not quite gone."""
         settings = {
             "listen_addresses": "",
             "unix_socket_directories": str(self.folder),
@@ -81,9 +81,10 @@ class PostgresServer:
         command = [str(self._programs / "postgres"), "-D", str(self._data)]
         for name, value in settings.items():
             command += ["-c", f"{name}={value}"]
-        self._process = subprocess.Popen(command, stdout=self._log, stderr=self._log, **self._as)  # type: ignore[call-overload]
         until = time.monotonic() + 20
         while True:
+            if self._process is None or self._process.poll() is not None:
+                self._process = subprocess.Popen(command, stdout=self._log, stderr=self._log, **self._as)  # type: ignore[call-overload]
             try:
                 psycopg.connect(self.url(), connect_timeout=2).close()
                 return
