@@ -103,23 +103,15 @@ class Pipeline:
 
     def authenticate(self, headers: Headers) -> Principal:
         """Returns whose key the request carries (`Authorization: Bearer`, or `x-api-key`); raises Unauthorized."""
-        credential = None
-        for name, value in headers:
-            if name == b"authorization":
-                credential = value
-                break
-            if name == b"x-api-key":
-                credential = b"Bearer " + value
+        fields = dict(headers)
+        credential = fields.get(b"authorization")
+        if credential is None and b"x-api-key" in fields:
+            credential = b"Bearer " + fields[b"x-api-key"]
         return self.snapshot.keys.authenticate(credential, time.time())
 
     def _context(self, headers: Headers) -> TraceContext | None:
-        traceparent = tracestate = None
-        for name, value in headers:
-            if name == b"traceparent":
-                traceparent = value
-            elif name == b"tracestate":
-                tracestate = value
-        return self._services.telemetry.traces.begin(traceparent, tracestate)
+        fields = dict(headers)
+        return self._services.telemetry.traces.begin(fields.get(b"traceparent"), fields.get(b"tracestate"))
 
     # -- the straight line -------------------------------------------------------------------------------------------
 
@@ -127,7 +119,7 @@ class Pipeline:
         """Answers one call. Raises CallError where the door shall say so, ClientGone where nobody is left to tell."""
         snapshot = self.snapshot
         blank = Call(ask.id, ask.dialect.endpoint, ask.dialect.name, b"")
-        trace = Trace(blank, ask.principal, ask.arrived_at, snapshot.revision, self._context(ask.headers))
+        trace = Trace(blank, ask.principal, ask.arrived_at, snapshot.revision, time.time(), self._context(ask.headers))
         try:
             trace.call = ask.dialect.parse(ask.id, ask.body, ask.headers, int(trace.time))
             trace.parsed_at = time.monotonic()

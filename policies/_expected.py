@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from math import inf
+from operator import attrgetter
 
 from gateway.core.money import MILLION, Price, Rates, rate_of
 from gateway.core.policy import View, bucket_of
@@ -41,30 +42,26 @@ class ExpectedCost:
 
         Fresh input × price + expected cached share × cached price + expected output × price + the fee per request.
         """
-        flat, shares, learned = self._flat, view.cached_share, outputs(request, view)
-        tokens, limit = request.input_tokens, request.call.max_tokens
-        usual: float = request.output_tokens
-        costs: list[float] = []
-        for deployment in candidates:
-            name = deployment.name
-            rates = flat.get(name)
-            if rates is None:
+        tokens, usual = request.input_tokens, request.output_tokens
+        rates = list(map(self._flat.get, map(_name_of, candidates)))
+        costs = [inf if rate is None else tokens * rate[0] + usual * rate[2] + rate[3] for rate in rates]
+        shares, learned = view.cached_share, outputs(request, view)
+        for index, rate in enumerate(rates) if shares or learned or None in rates else ():
+            deployment = candidates[index]
+            if rate is None:
                 if deployment.price is None:
-                    costs.append(inf)
                     continue
-                rates = _per_token(deployment.price.rates_for(tokens), deployment.price)
-            fresh_rate, cached_rate, output_rate, fee = rates
+                rate = _per_token(deployment.price.rates_for(tokens), deployment.price)
+                costs[index] = tokens * rate[0] + usual * rate[2] + rate[3]
+            name = deployment.name
             if name in learned:
-                output = learned[name]
-                if limit is not None and output > limit:
-                    output = limit
-            else:
-                output = usual
-            cost = tokens * fresh_rate + output * output_rate + fee
+                costs[index] += (output_of(deployment, request, learned) - usual) * rate[2]
             if name in shares:
-                cost -= tokens * shares[name] * (fresh_rate - cached_rate)
-            costs.append(cost)
+                costs[index] -= tokens * shares[name] * (rate[0] - rate[1])
         return costs
+
+
+_name_of = attrgetter("name")
 
 
 def _per_token(rates: Rates, price: Price) -> tuple[float, float, float, float]:

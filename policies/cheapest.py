@@ -20,7 +20,7 @@ class Cheapest:
 
     def rank(self, request: Request, candidates: Sequence[Deployment], view: View) -> Ranking:
         costs = self._cost.of(request, candidates, view)
-        order = sorted(range(len(costs)), key=costs.__getitem__)  # stable: ties keep the order of `among`
-        scores = [costs[index] for index in order]
-        note = "unknown prices last" if scores and scores[-1] == inf else ""
-        return Ranking([candidates[index] for index in order], (), scores, note)
+        # By cost, then by place: ties keep the order of `among`. A place is unique, so candidates are never compared.
+        ranked = sorted(zip(costs, range(len(costs)), candidates, strict=True))
+        scores, _, kept = zip(*ranked, strict=True) if ranked else ((), (), ())
+        return Ranking(kept, (), scores, "unknown prices last" if scores and scores[-1] == inf else "")

@@ -132,10 +132,11 @@ def tokens_of(usage: Usage) -> dict[str, int]:
         tokens["fresh_input"] = usage.fresh_input
     if usage.output_text:
         tokens["output_text"] = usage.output_text
-    for bucket in _RARE_BUCKETS:
-        count: int = getattr(usage, bucket)
-        if count:
-            tokens[bucket] = count
+    if not usage.is_plain:
+        for bucket in _RARE_BUCKETS:
+            count: int = getattr(usage, bucket)
+            if count:
+                tokens[bucket] = count
     return tokens
 
 

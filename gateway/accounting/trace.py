@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from operator import attrgetter
+from typing import Final
 
 import msgspec
 
@@ -15,75 +17,40 @@ from gateway.routing import Decision
 from gateway.telemetry import TraceContext
 
 
-class Trace:
+class Trace(msgspec.Struct):
     """One call's bookkeeping. `*_at` are monotonic seconds; the receipt's own time is the wall clock's."""
 
-    __slots__ = (
-        "answered_by",
-        "arrived_at",
-        "attempting",
-        "attempts",
-        "booked",
-        "cache",
-        "call",
-        "context",
-        "cost",
-        "dearest",
-        "finish",
-        "first_at",
-        "input_tokens",
-        "last_at",
-        "level",
-        "level_name",
-        "opened",
-        "parsed_at",
-        "plan",
-        "planned_at",
-        "principal",
-        "queued_s",
-        "reason",
-        "revision",
-        "saved_nano",
-        "sensitivity",
-        "sent_at",
-        "spent_nano",
-        "status",
-        "time",
-        "usage",
-        "warnings",
-    )
-
-    def __init__(
-        self, call: Call, principal: Principal, arrived_at: float, revision: int, context: TraceContext | None = None
-    ) -> None:
-        self.time = time.time()
-        self.context = context  # the distributed trace that the call is in
-        self.call = call
-        self.principal = principal
-        self.arrived_at = arrived_at
-        self.parsed_at = self.planned_at = self.sent_at = arrived_at
-        self.first_at = self.last_at = 0.0
-        self.queued_s = 0.0
-        self.input_tokens = 0  # estimated
-        self.revision = revision
-        self.plan: Plan | None = None
-        self.sensitivity: Sensitivity | None = None
-        self.level_name: str | None = None
-        self.answered_by: Deployment | None = None
-        self.attempting: Attempt | None = None
-        self.booked = False
-        self.opened = False  # its opening line is in the journal
-        self.attempts: list[AttemptLine] = []
-        self.usage: Usage | None = None
-        self.cost: Cost | None = None
-        self.spent_nano = 0  # by failed attempts
-        self.dearest: int | None = None
-        self.saved_nano: int | None = None
-        self.cache = "-"
-        self.status = 0
-        self.reason: str | None = None
-        self.finish: str | None = None
-        self.warnings: tuple[str, ...] = ()
+    call: Call
+    principal: Principal
+    arrived_at: float
+    revision: int
+    time: float
+    context: TraceContext | None = None  # the distributed trace that the call is in
+    parsed_at: float = 0.0
+    planned_at: float = 0.0
+    sent_at: float = 0.0
+    first_at: float = 0.0
+    last_at: float = 0.0
+    queued_s: float = 0.0
+    input_tokens: int = 0  # estimated
+    plan: Plan | None = None
+    sensitivity: Sensitivity | None = None
+    level_name: str | None = None
+    answered_by: Deployment | None = None
+    attempting: Attempt | None = None
+    booked: bool = False
+    opened: bool = False  # its opening line is in the journal
+    attempts: list[AttemptLine] = []
+    usage: Usage | None = None
+    cost: Cost | None = None
+    spent_nano: int = 0  # by failed attempts
+    dearest: int | None = None
+    saved_nano: int | None = None
+    cache: str = "-"
+    status: int = 0
+    reason: str | None = None
+    finish: str | None = None
+    warnings: tuple[str, ...] = ()
 
     def begin(self, attempt: Attempt) -> float:
         """Notes that an attempt begins; returns when."""
@@ -239,13 +206,16 @@ class Trace:
             plan.route,
             plan.pick,
             self.answered_by.name if self.answered_by is not None and self.status == 200 else None,
-            tuple([candidate.name for candidate in plan.candidates]),
+            tuple(map(_name_of, plan.candidates)),
             plan.scores,
             plan.removed,
             plan.note,
             self.level_name or "",
             sensitivity.causes,
         )
+
+
+_name_of: Final = attrgetter("name")
 
 
 def _us(seconds: float) -> int:

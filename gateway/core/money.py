@@ -54,6 +54,19 @@ class Usage(msgspec.Struct, frozen=True, gc=False):
         )
 
     @property
+    def is_plain(self) -> bool:
+        """Says whether all tokens are fresh input and output text, as most answers' are."""
+        return not (
+            self.cached_input
+            or self.reasoning
+            or self.cache_write_5m
+            or self.cache_write_1h
+            or self.audio_input
+            or self.image_input
+            or self.audio_output
+        )
+
+    @property
     def output_tokens(self) -> int:
         """All tokens that came out, reasoning included."""
         return self.output_text + self.reasoning + self.audio_output
@@ -108,9 +121,12 @@ class Cost(msgspec.Struct, frozen=True, gc=False):
     price_version: str
 
 
+_HALF: Final = MILLION // 2
+
+
 def line_nano(tokens: int, rate: int) -> int:
     """Returns the nano-dollars of one line item, rounded half up."""
-    return (tokens * rate + MILLION // 2) // MILLION
+    return (tokens * rate + _HALF) // MILLION
 
 
 # A bucket without a rate of its own is charged as the one it is a kind of.
@@ -135,22 +151,24 @@ def rate_of(rates: Rates, bucket: str) -> int:
 
 
 def charge(usage: Usage, price: Price) -> Cost:
-    """Prices a usage, bucket by bucket."""
-    if usage.service_tier is not None:
+    """Prices a usage, bucket by bucket, at the price of the service tier that it names, if that has its own."""
+    if price.service_tiers and usage.service_tier is not None:
         price = price.service_tiers.get(usage.service_tier, price)
     rates = price.tiers[0][1] if len(price.tiers) == 1 else price.rates_for(usage.input_tokens)
     lines: dict[str, int] = {}
     total = 0
+    # Rounded half up, as `line_nano` does; written out for the two buckets that nearly every answer has.
     if usage.fresh_input:
-        total = lines["fresh_input"] = line_nano(usage.fresh_input, rates.fresh_input)
+        total = lines["fresh_input"] = (usage.fresh_input * rates.fresh_input + _HALF) // MILLION
     if usage.output_text:
-        lines["output_text"] = line = line_nano(usage.output_text, rates.output_text)
+        lines["output_text"] = line = (usage.output_text * rates.output_text + _HALF) // MILLION
         total += line
-    for bucket in _OTHER_BUCKETS:
-        tokens: int = getattr(usage, bucket)
-        if tokens:
-            lines[bucket] = line = line_nano(tokens, rate_of(rates, bucket))
-            total += line
+    if not usage.is_plain:
+        for bucket in _OTHER_BUCKETS:
+            tokens: int = getattr(usage, bucket)
+            if tokens:
+                lines[bucket] = line = line_nano(tokens, rate_of(rates, bucket))
+                total += line
     if price.per_request_nano:
         lines["per_request"] = price.per_request_nano
         total += price.per_request_nano

@@ -29,10 +29,14 @@ def is_loopback(host: str) -> bool:
 
 
 def _host_of(authority: bytes) -> str:
-    text = authority.decode("latin-1")
+    text = authority.decode("latin-1").lower()
     if text.startswith("["):
         return text[: text.find("]") + 1]
     return text.partition(":")[0]
+
+
+def _is_json(content_type: bytes) -> bool:
+    return content_type.partition(b";")[0].strip().lower() == b"application/json"
 
 
 class OpenGuard:
@@ -44,23 +48,25 @@ class OpenGuard:
     def check(self, headers: Headers | list[tuple[bytes, bytes]], method: str) -> None:
         """Raises Forbidden (code `open_door_refused`) with the rule that the request breaks."""
         host_seen = False
-        json = method != "POST"
+        json_seen = method != "POST"
         for name, value in headers:
             if name == b"host":
                 host_seen = True
                 self._check_host(value)
             elif name == b"content-type":
-                json = json or value[:16].lower() == b"application/json"
+                json_seen = value == b"application/json" or _is_json(value)
+                if not json_seen:
+                    break
             elif name == b"origin":
                 scheme, _, authority = value.partition(b"://")
                 if not authority or not is_loopback(_host_of(authority)):
                     raise _refused(f"a page of another origin ({scheme.decode('latin-1')[:20]}) may not call")
             elif name in _FORWARDING:
                 raise _refused(f"the header {name.decode()} says that a proxy is in front")
+        if not json_seen:
+            raise _refused("only content-type application/json is taken")
         if not host_seen:
             raise _refused("the request has no Host header")
-        if not json:
-            raise _refused("only content-type application/json is taken")
 
     def _check_host(self, authority: bytes) -> None:
         if authority in self._loopback_hosts:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Hashable, Mapping, Sequence
+from operator import attrgetter
 from typing import Final
 
 import msgspec
@@ -25,6 +26,7 @@ _REMEMBERED: Final = 1 << 17  # candidates in remembered answers, some 10 MB; fo
 _ANSWER_SIZE: Final = 8  # of an answer itself, in candidates
 _STILL: Final = View(now=0.0, draw=0.0)  # what static filters are shown
 _ALL_UP: Final[Mapping[str, str]] = {}
+_name_of: Final = attrgetter("name")
 _NAMED_RULES: Final = 5  # of those that emptied a route, in an error
 
 
@@ -133,7 +135,7 @@ class Routing:
             note = _join(note, ranking.note)
             candidates, scores = ranking.kept, ranking.scores
         permitted = reach.permitted
-        if not permitted.issuperset([deployment.name for deployment in candidates]):
+        if not permitted.issuperset(map(_name_of, candidates)):
             raise ValueError(f"policy {pick.name!r} of route {route.name!r} kept a deployment that it was not given")
         return Plan(
             route.name,

@@ -132,7 +132,7 @@ def test_a_call_that_was_not_made_is_explained(shipped: Path) -> None:
         (("--model", "chta"), "did you mean 'chat'"),
         (("--model", "chat", "--down", "nobody"), "no deployment 'nobody'"),
         (("--model", "chat", "--sensitivity", "secret"), "no sensitivity 'secret'"),
-        (("--model", "smart", "--text", "my SSN is 536-90-4399"), "no deployment of route 'smart' is permitted"),
+        (("--model", "gpt-mini", "--text", "my SSN is 536-90-4399"), "is permitted for this call: clearance"),
     ):
         got = explain(*arguments)
         assert got.exit_code == 1

@@ -14,7 +14,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -379,7 +379,7 @@ def get(path: str, *headers: str, method: str = "GET", version: str = "1.1") -> 
 KEY = "hg-test-of-the-door-0123456789abcdef"
 MAX_GATEWAY_BODY = 8 * 2**20
 CONFIG = """
-server: {{listen: "127.0.0.1:0", max_body: {max_body}, header_timeout: 2s, body_timeout: 2s, keep_alive: 2s, write_timeout: 3s}}
+server: {{listen: "127.0.0.1:0", max_body: 8MiB, header_timeout: 2s, body_timeout: 2s, keep_alive: 2s, write_timeout: 3s}}
 auth: keys
 keys:
   - {{name: test, hash: "sha256:{hash}"}}
@@ -477,36 +477,40 @@ ASK = b'{"model":"demo","messages":[{"role":"user","content":"Say something."}]}
 STREAM = b'{"model":"demo!ok;tokens=100000;tpot=5ms","stream":true,"messages":[{"role":"user","content":"Go on."}]}'
 
 
+@contextmanager
+def serving(folder: Path, config: str, upstream: Simulator) -> Iterator[Gateway]:
+    """Runs a gateway with this config; its log must hold no traceback in the end."""
+    (folder / "config.yaml").write_text(config)
+    log = folder / "log"
+    program = Path(sys.executable).parent / "headgate"
+    with (
+        log.open("w") as errors,
+        subprocess.Popen(
+            [program, "serve", "--config", "config.yaml", "--listen", "127.0.0.1:0"],
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            cwd=folder,
+            text=True,
+        ) as process,
+    ):
+        assert process.stdout is not None
+        try:
+            first = process.stdout.readline()
+            assert "serves on" in first, first + log.read_text()
+            yield Gateway(int(first.split("http://127.0.0.1:")[1].split()[0]), process, upstream, log)
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(15) == 0
+        finally:
+            process.kill()
+    assert "Traceback" not in log.read_text()
+
+
 @pytest.fixture(scope="session")
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """A gateway with keys, before a simulator: started once."""
     folder = tmp_path_factory.mktemp("door")
+    key = hashlib.sha256(KEY.encode()).hexdigest()
     with Upstream() as upstream:
-        config = folder / "config.yaml"
-        config.write_text(
-            CONFIG.format(
-                max_body=MAX_GATEWAY_BODY,
-                hash=hashlib.sha256(KEY.encode()).hexdigest(),
-                upstream=upstream.simulator.url,
-                folder=folder,
-            )
-        )
-        log = folder / "log"
-        program = Path(sys.executable).parent / "headgate"
-        with log.open("w") as errors:
-            process = subprocess.Popen(
-                [program, "serve", "--config", config, "--listen", "127.0.0.1:0"],
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                cwd=folder,
-                text=True,
-            )
-        assert process.stdout is not None
-        first = process.stdout.readline()
-        assert "serves on" in first, first + log.read_text()
-        port = int(first.split("serves on http://127.0.0.1:")[1].split()[0])
-        yield Gateway(port, process, upstream.simulator, log)
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(15) == 0
-        process.stdout.close()
-        assert "Traceback" not in log.read_text()
+        config = CONFIG.format(hash=key, upstream=upstream.simulator.url, folder=folder)
+        with serving(folder, config, upstream.simulator) as started:
+            yield started

@@ -1,0 +1,123 @@
+"""Examples do what they say: configs load, commands run, programs get answers, all against the shipped config."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from gateway.wiring.runtime import dry_compile, read_config
+from tests.documents.conftest import ROOT, Fence, Gateway, fences
+
+_ADDRESS = "127.0.0.1:8080"
+_STARTS = ("curl ", "headgate ", "ID=")
+_STAYS = ("headgate serve", "headgate simulate")  # these serve until they are told to stop
+
+YAMLS = fences("yaml")
+PYTHONS = fences("python")
+SHELLS = [
+    fence
+    for fence in fences("sh")
+    if all(line.startswith(_STARTS) for line in re.split(r"(?<!\\)\n", fence.text.strip()))
+]
+CONSOLES = fences("console")
+
+
+def _ids(fence: object) -> str:
+    return str(fence)
+
+
+# -- configs ------------------------------------------------------------------------------------------------------
+
+
+def _merged(base: Any, part: Any) -> Any:
+    """Lays a fragment over a config: mappings key by key, everything else instead of what was there."""
+    if isinstance(base, dict) and isinstance(part, dict):
+        return {**base, **{key: _merged(base.get(key), value) for key, value in part.items()}}
+    return part
+
+
+def _base() -> dict[str, Any]:
+    """Returns the shipped config without its rules: what a fragment's names mean."""
+    config: dict[str, Any] = YAML(typ="safe").load(ROOT / "config.yaml")
+    return {key: config[key] for key in ("auth", "providers", "deployments", "sensitivity")}
+
+
+@pytest.mark.parametrize("fence", YAMLS, ids=_ids)
+def test_every_config_on_a_page_loads_with_its_proof_and_its_tests(fence: Fence, tmp_path: Path) -> None:
+    fragment = YAML(typ="safe").load(fence.text)
+    whole = {"providers", "deployments", "sensitivity", "policies"} <= fragment.keys()
+    path = tmp_path / "config.yaml"
+    path.write_text(fence.text if whole else json.dumps(_merged(_base(), fragment)))
+    compiled = dry_compile(read_config(path, {}))
+    assert compiled.snapshot.deployments
+
+
+def test_there_are_configs_programs_commands_and_outputs_to_hold_pages_to() -> None:
+    assert min(len(YAMLS), len(PYTHONS), len(SHELLS), len(CONSOLES)) >= 3
+
+
+# -- programs and commands ----------------------------------------------------------------------------------------
+
+
+def _here(text: str, gateway: Gateway) -> str:
+    return text.replace(_ADDRESS, f"127.0.0.1:{gateway.port}")
+
+
+@pytest.mark.parametrize("fence", PYTHONS, ids=_ids)
+def test_every_program_on_a_page_gets_its_answer(fence: Fence, gateway: Gateway) -> None:
+    assert _ADDRESS in fence.text
+    got = gateway.run(sys.executable, "-", text=_here(fence.text, gateway))
+    assert got.returncode == 0, got.stderr
+    assert got.stdout.strip()
+
+
+@pytest.fixture(scope="module")
+def call_id(gateway: Gateway) -> str:
+    """The id of a call that was made."""
+    body = '{"model": "chat", "messages": [{"role": "user", "content": "my SSN is 536-90-4399"}]}'
+    url = f"http://127.0.0.1:{gateway.port}/v1/chat/completions"
+    got = gateway.run("curl", "-sS", "-D", "-", url, "-H", "content-type: application/json", "-d", body)
+    found = re.search(r"x-request-id: (\S+)", got.stdout)
+    assert found, got.stdout + got.stderr
+    return found[1]
+
+
+@pytest.mark.parametrize("fence", SHELLS, ids=_ids)
+def test_every_command_on_a_page_succeeds(fence: Fence, gateway: Gateway, call_id: str) -> None:
+    assert not any(word in fence.text for word in _STAYS)
+    script = f'set -eu\nID={call_id}\ncurl() {{ command curl -sS --fail-with-body --max-time 20 "$@"; echo; }}\n'
+    got = gateway.run("bash", "-c", script + _here(fence.text, gateway))
+    assert got.returncode == 0, got.stdout + got.stderr
+    assert '"error"' not in got.stdout
+
+
+def _runs(text: str) -> Iterator[tuple[str, str]]:
+    """Yields each command of a console and what it is said to print."""
+    for part in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]:
+        command, _, printed = part.partition("\n")
+        yield command, printed
+
+
+@pytest.mark.parametrize("fence", CONSOLES, ids=_ids)
+def test_every_command_prints_what_a_page_shows(fence: Fence, gateway: Gateway) -> None:
+    """A line of … stands for any lines."""
+    for command, shown in _runs(fence.text):
+        got = gateway.run("bash", "-c", command)
+        pattern = "".join("(?s:.*)" if line == "…\n" else re.escape(line) for line in shown.splitlines(keepends=True))
+        assert re.fullmatch(pattern, got.stdout + got.stderr), f"{command}\n{got.stdout}{got.stderr}"
+
+
+def test_the_decision_on_the_admin_page_is_told_in_those_words(gateway: Gateway, call_id: str) -> None:
+    got = gateway.run("headgate", "explain", call_id)
+    assert got.stdout.startswith(
+        "sent to demo: the only one left; gpt-mini, haiku removed by clearance (restricted > internal); "
+    )
+    page = (ROOT / "docs" / "admin.md").read_text()
+    assert "sent to demo: the only one left; gpt-mini, haiku removed by clearance (restricted > internal); …" in page
