@@ -1,31 +1,44 @@
 # Two commands: `make run` serves, `make test` tests. The rest is for contributors.
 PYTHON ?= python3
 BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev run test check format lock
+.PHONY: help install install-dev packages run test check format docs bench pii-bench lock
 
 help: ## Shows this list.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
 .venv/.installed: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "CPython 3.11 or later is needed: make PYTHON=python3.11 …")'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
+	$(PIP) install --require-hashes -r requirements.lock
+	$(PIP) install --no-build-isolation --no-deps -e .
 	@touch $@
 
 .venv/.installed-dev: requirements-dev.lock .venv/.installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	$(PIP) install --require-hashes -r requirements-dev.lock
 	@touch $@
 
 install: .venv/.installed ## Makes .venv with what serving needs.
 
 install-dev: .venv/.installed-dev ## Adds what tests and checks need.
 
+# The servers that tests start by themselves, on free ports. Where they cannot be installed, those tests say so and skip.
+packages:
+	@missing=""; \
+	command -v redis-server >/dev/null || missing="$$missing redis-server"; \
+	command -v openssl >/dev/null || missing="$$missing openssl"; \
+	ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || missing="$$missing postgresql"; \
+	if [ -n "$$missing" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		echo "installing$$missing"; \
+		apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install $$missing >/dev/null; \
+	elif [ -n "$$missing" ]; then echo "not installed, and tests that need them are skipped:$$missing"; fi
+
 run: install ## Serves on 127.0.0.1:8080 with config.yaml.
 	$(BIN)/headgate serve --config config.yaml
 
-test: install-dev ## Runs the tests.
+test: install-dev packages ## Runs the tests; installs what they need (Debian packages too, as root).
 	$(BIN)/python -m pytest
 
 check: install-dev ## Formatting, lints, types, floors.
@@ -37,6 +50,18 @@ check: install-dev ## Formatting, lints, types, floors.
 format: install-dev ## Formats the code.
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+docs: install-dev ## Renews the pages that are made from the code.
+	$(BIN)/python -m gateway.config.reference > docs/config.md
+	$(BIN)/python -m gateway.telemetry.reference > docs/metrics.md
+
+bench: install-dev ## Measures Headgate beside nginx; writes docs/benchmarks.md.
+	@if [ "$$(id -u)" = 0 ] && ! { command -v wrk && ls /usr/sbin/nginx; } >/dev/null 2>&1; then \
+		apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install wrk nginx-light >/dev/null; fi
+	$(BIN)/python tests/bench --write docs/benchmarks.md
+
+pii-bench: install-dev ## Measures the detectors of personal data and secrets.
+	$(BIN)/python tests/bench/pii.py
 
 lock: ## Renews the lock files.
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --group build pyproject.toml -o requirements.lock

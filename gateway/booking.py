@@ -70,6 +70,8 @@ class Booking:
             e2e_s=ended_at - trace.arrived_at,
             overhead_s=(receipt.overhead_us or 0) / 1e6,
         )
+        if receipt.dropped_events:
+            metrics.count(names.DROPPED_EVENTS, (receipt.deployment or "",), receipt.dropped_events)
         if len(receipt.attempts) > 1 or receipt.reason is not None:
             for line in receipt.attempts:
                 if line.reason is not None:

@@ -277,8 +277,7 @@ class Pipeline:
         trace.meter(deployment, usage)
         trace.compare(run.snapshot.dearest_first.get(run.plan.route, ()), usage)
         trace.answered(attempt, now, 200)
-        if decoder.dropped:
-            self._dropped(deployment, decoder.dropped)
+        trace.dropped_events += decoder.dropped
         self._booking.book(trace)
 
     def _failed(self, run: Run, attempt: Attempt, failure: UpstreamError, reply: Reply) -> None:
@@ -286,8 +285,8 @@ class Pipeline:
         trace, decoder = run.trace, run.decoder
         if decoder is not None and (decoder.usage is not None or reply.started):
             trace.meter(attempt.deployment, decoder.usage or run.estimated())
-        if decoder is not None and decoder.dropped:
-            self._dropped(attempt.deployment, decoder.dropped)
+        if decoder is not None:
+            trace.dropped_events += decoder.dropped
         run.decoder = None
         if TABLE[failure.reason].notify:
             self._tell(attempt, failure)
@@ -310,9 +309,6 @@ class Pipeline:
         if what not in self._told:
             self._told.add(what)
             _log.error("upstream_needs_attention", endpoint=what[0], reason=what[1].value, status=failure.status)
-
-    def _dropped(self, deployment: Deployment, events: int) -> None:
-        self._services.telemetry.metrics.count(names.DROPPED_EVENTS, (deployment.name,), events)
 
     async def _cancelled(self, run: Run, reply: Reply, caller_left: bool) -> None:
         """Ends a call whose caller left, or that a stop of the gateway overtook: booked, and told in-band."""

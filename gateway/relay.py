@@ -93,6 +93,8 @@ async def relay(
             if not trace.first_at:
                 trace.first_at = now
             exchange.expires_at = now + idle_s if now + idle_s < deadline else deadline
+        elif not run.call.stream:  # an answer in one piece is silent until it is there, and then comes at once
+            exchange.expires_at = min(time.monotonic() + idle_s, deadline)
         held += pieces
         if decoder.complete:
             break

@@ -88,6 +88,7 @@ class Receipt(Summary, frozen=True, gc=False, omit_defaults=True):
     cost: dict[str, Nano] = {}
     dearest_nano: Nano | None = None
     usage_suspect: bool = False
+    dropped_events: int = 0  # of the stream, that were not JSON and were not passed on
     ttft_us: int | None = None
     tpot_us: int | None = None
     e2e_us: int | None = None

@@ -51,6 +51,7 @@ class Trace(msgspec.Struct):
     reason: str | None = None
     finish: str | None = None
     warnings: tuple[str, ...] = ()
+    dropped_events: int = 0
 
     def begin(self, attempt: Attempt) -> float:
         """Notes that an attempt begins; returns when."""
@@ -187,6 +188,7 @@ class Trace(msgspec.Struct):
             price_version=cost.price_version if cost is not None else None,
             estimated=usage.estimated if usage is not None else False,
             usage_suspect=usage.suspect if usage is not None else False,
+            dropped_events=self.dropped_events,
             ttft_us=_us(self.first_at - self.arrived_at) if self.first_at and call.stream else None,
             tpot_us=_us(tpot) if tpot is not None else None,
             e2e_us=_us(now - self.arrived_at),

@@ -117,7 +117,8 @@ class DoorProtocol(asyncio.Protocol):
         terms = self._terms
         self._transport = transport
         self.write, self.is_closing = transport.write, transport.is_closing
-        self._client = transport.get_extra_info("peername")[:2]
+        # A caller that has reset already has no name any more.
+        self._client = (transport.get_extra_info("peername") or ("", 0))[:2]
         self._server = transport.get_extra_info("sockname")[:2]
         terms.connections.add(self)
         self.read_by = time.monotonic() + terms.limits.head_timeout_s

@@ -19,7 +19,7 @@ from gateway.door.guard import _FORWARDING
 from gateway.simulator import faults
 from gateway.telemetry.names import METRICS
 from gateway.wiring.kinds import DIALECTS, WIRES
-from tests.documents.conftest import DOCS, ROOT
+from tests.documents.pages import DOCS, ROOT
 
 _PACKAGES = ("gateway", "adapters", "policies")
 

@@ -13,7 +13,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from gateway.wiring.runtime import dry_compile, read_config
-from tests.documents.conftest import ROOT, Fence, Gateway, fences
+from tests.documents.pages import ROOT, Fence, Gateway, fences
 
 _ADDRESS = "127.0.0.1:8080"
 _STARTS = ("curl ", "headgate ", "ID=")
@@ -36,11 +36,10 @@ def _ids(fence: object) -> str:
 # -- configs ------------------------------------------------------------------------------------------------------
 
 
-def _merged(base: Any, part: Any) -> Any:
-    """Lays a fragment over a config: mappings key by key, everything else instead of what was there."""
-    if isinstance(base, dict) and isinstance(part, dict):
-        return {**base, **{key: _merged(base.get(key), value) for key, value in part.items()}}
-    return part
+def _onto(base: dict[str, Any], fragment: dict[str, Any]) -> dict[str, Any]:
+    """Lays a fragment over a config: what it names within a section takes the place of what was there."""
+    laid = {key: base.get(key, {}) | part if isinstance(part, dict) else part for key, part in fragment.items()}
+    return base | laid
 
 
 def _base() -> dict[str, Any]:
@@ -54,7 +53,7 @@ def test_every_config_on_a_page_loads_with_its_proof_and_its_tests(fence: Fence,
     fragment = YAML(typ="safe").load(fence.text)
     whole = {"providers", "deployments", "sensitivity", "policies"} <= fragment.keys()
     path = tmp_path / "config.yaml"
-    path.write_text(fence.text if whole else json.dumps(_merged(_base(), fragment)))
+    path.write_text(fence.text if whole else json.dumps(_onto(_base(), fragment)))
     compiled = dry_compile(read_config(path, {}))
     assert compiled.snapshot.deployments
 
@@ -112,6 +111,19 @@ def test_every_command_prints_what_a_page_shows(fence: Fence, gateway: Gateway) 
         got = gateway.run("bash", "-c", command)
         pattern = "".join("(?s:.*)" if line == "…\n" else re.escape(line) for line in shown.splitlines(keepends=True))
         assert re.fullmatch(pattern, got.stdout + got.stderr), f"{command}\n{got.stdout}{got.stderr}"
+
+
+@pytest.mark.parametrize("fence", fences("json"), ids=_ids)
+def test_every_json_on_a_page_can_be_read(fence: Fence) -> None:
+    assert json.loads(fence.text)
+
+
+def test_the_error_on_the_page_of_errors_is_what_is_answered(gateway: Gateway) -> None:
+    shown = next(fence for fence in fences("json") if fence.page.name == "errors.md")
+    url = f"http://127.0.0.1:{gateway.port}/v1/chat/completions"
+    body = '{"model": "dmo", "messages": [{"role": "user", "content": "Hello"}]}'
+    got = gateway.run("curl", "-sS", url, "-H", "content-type: application/json", "-d", body)
+    assert json.loads(got.stdout) == json.loads(shown.text)
 
 
 def test_the_decision_on_the_admin_page_is_told_in_those_words(gateway: Gateway, call_id: str) -> None:

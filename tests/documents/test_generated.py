@@ -8,7 +8,7 @@ import pytest
 
 from docs.generate import ADVICE, DOCS, OPTIONS, TABLES, raised, written
 from gateway.simulator.faults import _OPTIONS
-from tests.documents.conftest import PAGES
+from tests.documents.pages import PAGES
 
 
 @pytest.mark.parametrize("page", sorted(DOCS.glob("*.md")), ids=lambda page: page.name)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.documents.conftest import PAGES, ROOT
+from tests.documents.pages import PAGES, ROOT
 
 _FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 _CODE = re.compile(r"`[^`\n]*`")

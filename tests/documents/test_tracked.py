@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.documents.conftest import ROOT
+from tests.documents.pages import ROOT
 
 # Put together, so that this file does not find itself.
 _FOREIGN = [

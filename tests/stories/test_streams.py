@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import time
 from pathlib import Path
@@ -166,3 +167,44 @@ async def test_a_slow_reader_slows_the_provider(world: World) -> None:
         assert provider.in_flight == 1
         assert _resident_mib(world.house.pid) - before < 12
     await until(lambda: provider.aborted == 1)
+
+
+@pytest.mark.parametrize("ending", ["silence", "garbage", "reset", "more"])
+async def test_what_follows_a_whole_answer_changes_nothing(world: World, ending: str) -> None:
+    event = b'data: {"id":"c","object":"chat.completion.chunk","model":"m","choices":[{"index":0,"delta":%b}]}\n\n'
+    said = event % b'{"content":"Hello"},"finish_reason":null'
+    said += event % b'{},"finish_reason":"stop"' + b"data: [DONE]\n\n"
+    answers: list[asyncio.Task[None] | None] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        answers.append(asyncio.current_task())
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n")
+        writer.write(b"%x\r\n%b\r\n" % (len(said), said))
+        if ending == "garbage":
+            writer.write(b"this is no chunk\r\n")
+        elif ending == "more":
+            writer.write(b"5\r\nagain\r\n0\r\n\r\n")
+        await writer.drain()
+        if ending == "silence":
+            await reader.read()  # until the gateway has had enough
+        if ending == "reset":
+            writer.transport.abort()
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+        await world.serve(
+            {},
+            providers={f"raw-{ending}": {"kind": "openai_compatible", "base_url": url, "location": "self_hosted"}},
+            deployments={"only": {"provider": f"raw-{ending}", "model": "m", "price": "free"}},
+        )
+        for _ in range(2):
+            heard = await world.chat(model="only", stream=True)
+            assert (heard.content, heard.whole) == ("Hello", True)
+            receipt = await world.receipt(heard.id)
+            assert (receipt["status"], receipt.get("reason"), len(receipt["attempts"])) == (200, None, 1)
+    await asyncio.gather(*[each for each in answers if each is not None])
+    assert len(answers) == 2

@@ -387,7 +387,10 @@ providers:
   up: {{kind: openai, base_url: "{upstream}/v1", api_key: "sk-test-upstream-key", location: us}}
 deployments:
   demo: {{provider: up, model: demo, price: {{input: "1.00", output: "2.00"}}}}
-  demo-error: {{provider: up, model: "demo!500", price: {{input: "1.00", output: "2.00"}}}}
+  endless: {{provider: up, model: "demo!ok;tokens=100000;tpot=5ms", price: free}}
+  flood: {{provider: up, model: "demo!ok;tokens=60000", price: free}}
+  hang: {{provider: up, model: "demo!hang", price: free}}
+  slow: {{provider: up, model: "demo!slow;wait=60s", price: free}}
 sensitivity:
   levels: [public, internal]
   default: public
@@ -474,7 +477,7 @@ def chat(body: bytes, *headers: str, path: str = "/v1/chat/completions") -> byte
 
 
 ASK = b'{"model":"demo","messages":[{"role":"user","content":"Say something."}]}'
-STREAM = b'{"model":"demo!ok;tokens=100000;tpot=5ms","stream":true,"messages":[{"role":"user","content":"Go on."}]}'
+STREAM = b'{"model":"endless","stream":true,"messages":[{"role":"user","content":"Go on."}]}'
 
 
 @contextmanager

@@ -63,7 +63,9 @@ def test_without_its_key_nobody_is_served(gateway, path, credential):
     assert answer.headers["x-request-id"].startswith("req_")
 
 
-@pytest.mark.parametrize("credential", [f"Authorization: Bearer {KEY}", f"authorization: bearer {KEY}", f"x-api-key: {KEY}"])
+@pytest.mark.parametrize(
+    "credential", [f"Authorization: Bearer {KEY}", f"authorization: bearer {KEY}", f"x-api-key: {KEY}"]
+)
 def test_a_key_is_taken_as_openais_and_anthropics_clients_send_it(gateway, credential):
     assert gateway.ask(post("/v1/chat/completions", ASK, credential)).status == 200
 
@@ -364,7 +366,8 @@ def test_an_open_door_is_open_to_this_machine_alone(open_gateway, request_):
 
 
 @pytest.mark.parametrize(
-    "host", ["localhost", "localhost:8080", "127.0.0.1", "127.0.0.2:1", "[::1]", "[::1]:8080", "app.localhost", "LOCALHOST"]
+    "host",
+    ["localhost", "localhost:8080", "127.0.0.1", "127.0.0.2:1", "[::1]", "[::1]:8080", "app.localhost", "LOCALHOST"],
 )
 def test_an_open_door_serves_this_machine_by_any_of_its_names(open_gateway, host):
     for kind in ("application/json", "application/json; charset=utf-8", "Application/JSON"):

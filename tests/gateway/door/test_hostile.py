@@ -64,10 +64,10 @@ def test_a_caller_that_leaves_in_the_middle_of_a_stream_ends_it_upstream(gateway
 
 
 @pytest.mark.parametrize("leave", WAYS)
-@pytest.mark.parametrize("fault", ["hang", "slow;wait=60s", "ok;ttft=60s"])
-def test_a_caller_that_leaves_before_its_first_token_ends_it_upstream(gateway, leave, fault):
+@pytest.mark.parametrize("model", ["hang", "slow"])
+def test_a_caller_that_leaves_before_its_first_token_ends_it_upstream(gateway, leave, model):
     with gateway.connect() as raw:
-        raw.sendall(chat(STREAM.replace(b"ok;tokens=100000;tpot=5ms", fault.encode())))
+        raw.sendall(chat(STREAM.replace(b"endless", model.encode())))
         connections = len(gateway.upstream.connections)
         time.sleep(0.1)
         leave(raw)
@@ -144,7 +144,7 @@ def test_slow_loris_in_the_body_is_answered_and_let_go(gateway):
 
 def test_a_caller_that_stops_reading_pauses_the_upstream_and_is_cut_off(gateway):
     aborted, before = gateway.upstream.aborted, gateway.rss_bytes
-    flood = STREAM.replace(b"tokens=100000;tpot=5ms", b"tokens=1000000")
+    flood = STREAM.replace(b"endless", b"flood")
     with contextlib.ExitStack() as stack:
         for _ in range(5):
             raw = stack.enter_context(gateway.connect(receive_bytes=4096))
