@@ -122,6 +122,8 @@ class Pipeline:
         trace = Trace(blank, ask.principal, ask.arrived_at, snapshot.revision, time.time(), self._context(ask.headers))
         try:
             trace.call = ask.dialect.parse(ask.id, ask.body, ask.headers, int(trace.time))
+            if snapshot.classifier.own_headers:
+                trace.call = _labelled(trace.call, ask.headers, snapshot.classifier.own_headers)
             trace.parsed_at = time.monotonic()
             run = self._plan(snapshot, ask, trace)
             terms = snapshot.cache.terms(trace.call, run.plan.candidates)
@@ -189,6 +191,7 @@ class Pipeline:
         while attempt is not None:
             if attempt.wait_s:
                 await asyncio.sleep(attempt.wait_s)
+                trace.waited_s += attempt.wait_s
             error = await self._try(run, attempt, reply)
             try:
                 attempt = steps.send(run.outcome)
@@ -339,3 +342,9 @@ def _scrubbed(text: str, endpoint: Endpoint) -> str:
         secret = value.decode("latin-1").removeprefix("Bearer ")
         text = text.replace(secret, "<credential>") if secret else text
     return text
+
+
+def _labelled(call: Call, headers: Headers, names: frozenset[bytes]) -> Call:
+    """Adds the headers that this config reads labels from."""
+    labels = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers if name in names]
+    return msgspec.structs.replace(call, labels=(*call.labels, *labels)) if labels else call

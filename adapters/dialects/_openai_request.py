@@ -8,11 +8,10 @@ from typing import Final, TypeVar
 import msgspec
 
 from adapters.dialects._openai_errors import not_json, refuse
-from gateway.core.types import Headers
+from gateway.core.types import LABEL_PREFIXES, Headers
 
 TOKENS_MAX: Final = 2**31 - 1  # of any count a caller names: what no model reaches, and every store holds
 
-_LABELS: Final = (b"x-data-", b"x-headgate-")
 _HEADS: Final = frozenset({b"x-dat", b"x-hea", b"cache", b"timeo"})
 _TRUE: Final = frozenset({b"true", b"1", b"yes"})
 
@@ -57,7 +56,7 @@ def read_headers(headers: Headers) -> Marks:
     for name, value in headers:
         if name[:5] not in _HEADS:  # one look at nearly every header: 0.07 us each
             continue
-        if name.startswith(_LABELS):
+        if name.startswith(LABEL_PREFIXES):
             labels.append((name.decode("latin-1"), value.decode("latin-1")))
             if name == b"x-headgate-strict":
                 strict = value.strip().lower() in _TRUE

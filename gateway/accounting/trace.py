@@ -32,6 +32,7 @@ class Trace(msgspec.Struct):
     first_at: float = 0.0
     last_at: float = 0.0
     queued_s: float = 0.0
+    waited_s: float = 0.0  # for attempts that failed, and between them
     input_tokens: int = 0  # estimated
     plan: Plan | None = None
     sensitivity: Sensitivity | None = None
@@ -79,6 +80,8 @@ class Trace(msgspec.Struct):
         """Notes a failed attempt; what it used stands in its own line."""
         usage, cost = self.usage, self.cost
         self.attempting = self.usage = self.cost = None
+        self.waited_s += now - self.sent_at
+        self.last_at = 0.0
         if cost is not None:
             self.spent_nano += cost.nano_usd
         self._note(attempt, now, status, reason, usage, cost)
@@ -154,7 +157,7 @@ class Trace(msgspec.Struct):
         call, principal, plan, usage, cost = self.call, self.principal, self.plan, self.usage, self.cost
         deployment = self.answered_by
         tpot = self.tpot_s
-        waited = self.last_at - self.sent_at if self.last_at else 0.0
+        waited = self.waited_s + (self.last_at - self.sent_at if self.last_at and self.answered_by is not None else 0.0)
         if cost is not None:
             cost_nano: int | None = cost.nano_usd + self.spent_nano
         elif usage is not None:

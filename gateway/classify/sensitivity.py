@@ -6,7 +6,7 @@ import msgspec
 
 from gateway.classify.detectors import compiled
 from gateway.core.errors import BadRequest
-from gateway.core.types import Call, Principal, Sensitivity
+from gateway.core.types import LABEL_PREFIXES, Call, Principal, Sensitivity
 
 
 class DetectorRule(msgspec.Struct, frozen=True):
@@ -44,6 +44,10 @@ class Classifier:
         self._rules = rules
         self._indexes = {name.casefold(): index for index, name in enumerate(rules.levels)}
         self._headers = frozenset(name.lower() for name in rules.headers)
+        # headers that a config reads labels from and `Call.labels` does not hold by itself
+        self.own_headers = frozenset(
+            name.encode() for name in self._headers if not name.encode().startswith(LABEL_PREFIXES)
+        )
         self._default = Sensitivity(rules.default)
         # highest first: what cannot raise the level any more is not looked for
         self._detector_rules = tuple(sorted(rules.detectors, key=lambda rule: -rule.level))

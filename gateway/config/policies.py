@@ -148,7 +148,7 @@ class OnFailure(Section):
     first_token: Duration | None = Field(
         default=None, description="Until the first content of one attempt, before all other deadlines."
     )
-    deadline: Duration | None = Field(default=None, description="For all attempts together, until the first content.")
+    deadline: Duration | None = Field(default=None, description="For the whole call, all attempts and a stream's end included; at most the deployment's `total`.")
     patience: Duration = Field(
         default=0.0, description="How long to wait out a provider's Retry-After rather than go on."
     )
@@ -238,7 +238,7 @@ class Policies(Section):
         default=[], description="Rules that nothing relaxes; `clearance` is built in, before them."
     )
     routes: list[Route] = Field(default=[], description="The first that matches serves the call.")
-    tests: list[PolicyTest] = Field(default=[], description="Checked at every load and before every admin save.")
+    tests: list[PolicyTest] = Field(default=[], description="Checked at every load; a failing one refuses the config.")
 
 
 class UnknownPrice(Section):

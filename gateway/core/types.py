@@ -19,6 +19,9 @@ Tags = tuple[tuple[str, str], ...]  # sorted by key
 
 RETENTIONS: Final = ("none", "zdr", "30d", "unknown")
 
+# Headers that callers label calls by, whatever a config says: `Call.labels` holds these and those that a config names.
+LABEL_PREFIXES: Final = (b"x-data-", b"x-headgate-")
+
 
 class Call(msgspec.Struct, frozen=True, gc=False):
     """What a caller asked, as far as routing needs it; `body` is the request as it came.

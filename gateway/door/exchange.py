@@ -16,13 +16,12 @@ Application = Callable[[Any, Any, Any], Awaitable[None]]
 RawHeaders = list[tuple[bytes, bytes]]
 
 STATUS_LINES: Final = {
-    status.value: b"HTTP/1.1 %d %b\r\n" % (status.value, status.phrase.encode())
+    status.value: b"HTTP/1.1 %d %b" % (status.value, status.phrase.encode())
     for status in HTTPStatus
     if status.value >= 200
-} | {499: b"HTTP/1.1 499 Client Closed Request\r\n", 529: b"HTTP/1.1 529 Overloaded\r\n"}
+} | {499: b"HTTP/1.1 499 Client Closed Request", 529: b"HTTP/1.1 529 Overloaded"}
 
 _EMPTY: Final = frozenset((204, 304))  # what has no body by its status
-_LINE_ENDS: Final = b"\r\n\0"
 _NOTHING, _LENGTH, _CHUNKED, _CLOSE = range(4)  # what tells the caller where the body ends
 
 _log = structlog.get_logger(__name__)
@@ -142,7 +141,7 @@ class Exchange:
     async def run(self, application: Application) -> None:
         """Runs the application to its end; an answer that it leaves undone is the connection's to end."""
         self._begun = True
-        error = CallError("the gateway failed to answer: a defect of its own")
+        error: CallError | None = None
         try:
             await application(self.scope, self.receive, self.send)
         except asyncio.CancelledError:
@@ -154,7 +153,7 @@ class Exchange:
             if self.task is not None:
                 self._wire.tasks.discard(self.task)
             if not self.complete and not self.gone:
-                self._wire.failed(self, error)
+                self._wire.failed(self, error or CallError("the gateway failed to answer: a defect of its own"))
 
     async def receive(self) -> Message:
         """Returns the next piece of the body; after the last, waits for the caller's going or the answer's end."""
@@ -211,17 +210,12 @@ class Exchange:
         self._send_body(body, more=False)
 
     def _start(self, status: int, headers: RawHeaders) -> None:
-        head = STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status
+        lines = [STATUS_LINES.get(status) or b"HTTP/1.1 %d " % status]
         length = None
-        for name, value in headers:
-            if name == b"content-length":
-                length = int(value)
-            head += b"%b: %b\r\n" % (name, value)
-        lines = len(headers) + 1
-        if head.count(b"\n") != lines or head.count(b"\r") != lines or b"\0" in head:
-            # A value may hold a caller's or a provider's words: a line end in them would make headers of its own.
-            self._start(status, [(name, value.translate(None, _LINE_ENDS)) for name, value in headers])
-            return
+        for header in headers:
+            if header[0] == b"content-length":
+                length = int(header[1])
+            lines.append(b": ".join(header))
         old = self.scope["http_version"] == "1.0"
         if status in _EMPTY:
             self._framing = _NOTHING
@@ -231,15 +225,20 @@ class Exchange:
             self._framing, self.keep_alive = _CLOSE, False
         else:
             self._framing = _CHUNKED
-            head += b"transfer-encoding: chunked\r\n"
+            lines.append(b"transfer-encoding: chunked")
         if not self.whole:
             self.keep_alive = False
         if not self.keep_alive:
-            head += b"connection: close\r\n\r\n"
-        else:
-            head += b"connection: keep-alive\r\n\r\n" if old else b"\r\n"
+            lines.append(b"connection: close")
+        elif old:
+            lines.append(b"connection: keep-alive")
         if self.scope["method"] == "HEAD":
             self._framing = _NOTHING
+        head = b"%b\r\n\r\n" % b"\r\n".join(lines)
+        ends = len(lines) + 1
+        if head.count(b"\n") != ends or head.count(b"\r") != ends or b"\0" in head:
+            # A value may hold a caller's or a provider's words: a line end in them would make headers of its own.
+            head = b"\r\n".join([*(line.translate(None, b"\r\n\0") for line in lines), b"\r\n"])
         self._head = head
 
     def _send_body(self, body: bytes, more: bool) -> None:

@@ -314,8 +314,9 @@ class DoorProtocol(asyncio.Protocol):
 
     def _write_error(self, error: CallError) -> None:
         body = error_body(error)
-        lines = [b"%b: %b\r\n" % header for header in error_headers(error, body, self._terms.next_id())]
-        self.write(b"%b%bconnection: close\r\n\r\n%b" % (STATUS_LINES[error.status], b"".join(lines), body))
+        headers = [*error_headers(error, body, self._terms.next_id()), (b"connection", b"close")]
+        head = b"\r\n".join([STATUS_LINES[error.status], *(b": ".join(header) for header in headers)])
+        self.write(b"%b\r\n\r\n%b" % (head, body))
 
     # -- how it ends -------------------------------------------------------------------------------------------------
 

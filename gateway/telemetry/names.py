@@ -120,4 +120,4 @@ METRICS: Final = (
     DROPPED_EVENTS, RELOADS, REVISION, JOURNAL, BUILD,
 )  # fmt: skip
 
-BREAKER_STATES: Final = ("closed", "half-open", "open")
+BREAKER_STATES: Final = ("closed", "half-open", "open", "resting", "dead")

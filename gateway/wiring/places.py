@@ -70,7 +70,7 @@ def places_of(loaded: Loaded, catalogue: Catalogue, transports: Transports, simu
                 (
                     ("deployments", name),
                     f"the price of {deployment.model!r} at {provider.kind!r} is unknown: write `price: {{input: …, "
-                    "output: …}}`, `price: free`, or `unknown_price` for all such deployments",
+                    "output: …}`, `price: free`, or `unknown_price` for all such deployments",
                 )
             )
         elif deployment.price is None:

@@ -130,6 +130,13 @@ def test_every_path_that_is_served_is_documented() -> None:
         assert f"`GET {path}`" in operations
 
 
+def test_every_part_of_the_gateway_is_in_the_tree() -> None:
+    tree = _page("architecture.md").split("```text")[1].split("```")[0]
+    for path in (ROOT / "gateway").iterdir():
+        if path.name[0] not in "._" and (path.is_dir() or path.suffix == ".py"):
+            assert f"  {path.name}{'/' if path.is_dir() else ''} " in tree, path
+
+
 @pytest.mark.parametrize("target", ["run", "test"])
 def test_the_two_commands_of_the_readme_are_there(target: str) -> None:
     assert f"make {target} " in (ROOT / "README.md").read_text()

@@ -38,6 +38,13 @@ async def test_a_label_raises_a_call(world: World) -> None:
     assert not hosted.requests
 
 
+async def test_a_label_may_stand_in_a_header_of_any_name(world: World) -> None:
+    hosted, _ = await rivals(world, sensitivity={"from": [{"header": "X-Classification"}]})
+    got = await world.chat(headers={"x-classification": "restricted"})
+    assert await took(world, got) == ("own", "restricted", ["header x-classification"])
+    assert not hosted.requests
+
+
 async def test_a_label_never_lowers_a_call(world: World) -> None:
     hosted, _ = await rivals(world)
     got = await world.chat(SSN, headers={"x-data-sensitivity": "public"})

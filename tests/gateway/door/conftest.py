@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import resource
 import signal
 import socket
 import struct
@@ -15,6 +16,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -480,9 +482,16 @@ ASK = b'{"model":"demo","messages":[{"role":"user","content":"Say something."}]}
 STREAM = b'{"model":"endless","stream":true,"messages":[{"role":"user","content":"Go on."}]}'
 
 
+def config_for(upstream: Upstream, folder: Path) -> str:
+    """Returns a config with a key and a few deployments of the simulator, which fail as they are named."""
+    key = hashlib.sha256(KEY.encode()).hexdigest()
+    return CONFIG.format(hash=key, upstream=upstream.simulator.url, folder=folder)
+
+
 @contextmanager
-def serving(folder: Path, config: str, upstream: Simulator) -> Iterator[Gateway]:
+def serving(folder: Path, config: str, upstream: Simulator, max_files: int | None = None) -> Iterator[Gateway]:
     """Runs a gateway with this config; its log must hold no traceback in the end."""
+    limit = None if max_files is None else partial(resource.setrlimit, resource.RLIMIT_NOFILE, (64, max_files))
     (folder / "config.yaml").write_text(config)
     log = folder / "log"
     program = Path(sys.executable).parent / "headgate"
@@ -494,6 +503,7 @@ def serving(folder: Path, config: str, upstream: Simulator) -> Iterator[Gateway]
             stderr=errors,
             cwd=folder,
             text=True,
+            preexec_fn=limit,
         ) as process,
     ):
         assert process.stdout is not None
@@ -512,8 +522,5 @@ def serving(folder: Path, config: str, upstream: Simulator) -> Iterator[Gateway]
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """A gateway with keys, before a simulator: started once."""
     folder = tmp_path_factory.mktemp("door")
-    key = hashlib.sha256(KEY.encode()).hexdigest()
-    with Upstream() as upstream:
-        config = CONFIG.format(hash=key, upstream=upstream.simulator.url, folder=folder)
-        with serving(folder, config, upstream.simulator) as started:
-            yield started
+    with Upstream() as upstream, serving(folder, config_for(upstream, folder), upstream.simulator) as started:
+        yield started
