@@ -30,6 +30,7 @@ from gateway.core.errors import (
     CALLER_GONE,
     CallError,
     ClientGone,
+    Forbidden,
     Overloaded,
     Reason,
     UpstreamError,
@@ -134,6 +135,8 @@ class Pipeline:
         except CallError as error:
             if not trace.booked:
                 trace.status, trace.reason = error.status, trace.reason or error.code
+                if isinstance(error, Forbidden | Overloaded):  # of rules and limits: never of what was asked
+                    trace.refusal = error.message
                 self._booking.book(trace)
             raise
 

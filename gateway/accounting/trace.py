@@ -50,6 +50,7 @@ class Trace(msgspec.Struct):
     cache: str = "-"
     status: int = 0
     reason: str | None = None
+    refusal: str | None = None  # why we refused it, in words of ours
     finish: str | None = None
     warnings: tuple[str, ...] = ()
     dropped_events: int = 0
@@ -170,6 +171,7 @@ class Trace(msgspec.Struct):
             key=principal.key,
             status=self.status,
             reason=self.reason,
+            refusal=self.refusal,
             team=principal.team,
             user=call.user or principal.user,
             tags=principal.tags,

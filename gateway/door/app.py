@@ -51,13 +51,15 @@ class Door:
         return handler
 
 
-async def answer_error(send: Send, error: CallError, body: bytes, request_id: str) -> None:
+async def answer_error(
+    send: Send, error: CallError, body: bytes, request_id: str, more: RawHeaders | None = None
+) -> None:
     """Sends an error's body with its status and headers."""
     await send(
         {
             "type": "http.response.start",
             "status": error.status,
-            "headers": error_headers(error, body, request_id),
+            "headers": [*error_headers(error, body, request_id), *(more or [])],
         }
     )
     await send({"type": "http.response.body", "body": body})

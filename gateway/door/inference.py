@@ -49,14 +49,16 @@ def handler(pipeline: Pipeline, dialect: Dialect, guard: OpenGuard, max_body_byt
         call_id = pipeline.next_id()
         reply = Reply(send, dialect)
         headers: Headers = scope["headers"]
+        decided: RawHeaders = []
         try:
             if pipeline.snapshot.open_door:
                 guard.check(headers, "POST")
             principal = pipeline.authenticate(headers)
             body = await read_body(scope, receive, max_body_bytes)
+            decided.append((b"x-headgate-decision", call_id.encode()))  # from here on it has a receipt
             await pipeline.answer(Ask(call_id, dialect, headers, body, principal, arrived_at), reply)
         except CallError as error:
-            await answer_error(send, error, dialect.error(error), call_id)
+            await answer_error(send, error, dialect.error(error), call_id, decided)
         except ClientGone:
             return
 

@@ -77,7 +77,7 @@ def tell(receipt: Mapping[str, Any]) -> str:
     """Writes a receipt's decision for people."""
     written = receipt.get("decision")
     if written is None:
-        return f"refused before a decision: {receipt.get('reason') or receipt.get('status')}"
+        return f"refused: {receipt.get('refusal') or receipt.get('reason') or receipt.get('status')}"
     tried = tuple(
         Tried(
             line["deployment"],

@@ -136,6 +136,8 @@ async def test_a_call_that_nobody_may_see_is_refused_and_explained(world: World)
     await world.serve({"hosted": at(hosted, location="us")})
     got = await world.chat(SSN)
     assert (got.status, got.error["code"]) == (403, "no_permitted_deployment")
+    told = (await world.get(f"/admin/decisions/{got.headers['x-headgate-decision']}")).json
+    assert told["sentence"] == f"refused: {got.error['message']}"
     assert "clearance" in got.error["message"]
     assert "536-90-4399" not in got.text
     assert not hosted.requests
