@@ -138,7 +138,8 @@ async def test_a_caller_that_stops_reading_stops_the_writer_and_is_cut_off(open_
     await asyncio.sleep(0.15)
     pieces = door.counts["pieces"]
     await asyncio.sleep(0.1)
-    assert door.counts["pieces"] == pieces  # the kernel's buffers and 64 KiB of ours
+    assert door.counts["pieces"] == pieces
+    assert pieces <= 30  # 300 KB: 64 KiB of ours, as much unsent in the kernel, and what is on its way
     await until(lambda: door.counts["stream cancelled"] == 1)
     await door.emptied()
     caller.close()
