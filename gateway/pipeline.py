@@ -36,7 +36,7 @@ from gateway.core.errors import (
     UpstreamError,
     unanswered,
 )
-from gateway.core.types import Attempt, Call, Deployment, Endpoint, Headers, Outcome, Principal, Request
+from gateway.core.types import Attempt, Call, Endpoint, Headers, Outcome, Principal, Request
 from gateway.measure import Measurements
 from gateway.relay import Reply, Run, relay, stopping
 from gateway.snapshot import Snapshot

@@ -74,9 +74,9 @@ class Summary(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 class Receipt(Summary, frozen=True, gc=False, omit_defaults=True):
     """All that a call was: who, what, where and why there, how long, and what it cost.
 
-    `reason` is why it failed, `refusal` our own words where it was us who refused it. `upstream_model` is the deployment's model. `cost` is nano-dollars by bucket.
-    `dearest_nano` is what the dearest permitted deployment would have cost. `raw_usage` is the provider's usage object
-    as it came; `decision` is any value that JSON can hold.
+    `reason` is why it failed, `refusal` our own words where it was us who refused it. `upstream_model` is the
+    deployment's model. `cost` is nano-dollars by bucket. `dearest_nano` is what the dearest permitted deployment would
+    have cost. `raw_usage` is the provider's usage object as it came; `decision` is any value that JSON can hold.
     """
 
     reason: str | None = None

@@ -17,7 +17,6 @@ from gateway.wiring.accounts import Accounts, UnknownCall
 from gateway.wiring.runtime import dry_compile, read_config
 from gateway.wiring.suppose import Supposed, suppose
 
-
 _BEHIND_S: Final = 2.5  # a running gateway moves receipts to the store every second
 
 

@@ -84,7 +84,8 @@ def list_keys(config: Path) -> None:
     """Lists the keys of the config and of the store; the keys themselves are nowhere."""
     with told(), open_store(config, os.environ) as store:
         rows = [(key.name, key.team, key.enabled, "config") for key in read_config(config, os.environ).config.keys]
-        rows += [(key.name, key.team, key.enabled, "store") for key in store.keys()]
+        stored = store.keys()
+        rows += [(key.name, key.team, key.enabled, "store") for key in stored]
     for name, team, enabled, place in rows:
         click.echo(f"{name:<24} team {team or '-':<16} {'enabled' if enabled else 'disabled':<9} {place}")
     if not rows:

@@ -20,7 +20,8 @@ from gateway.wiring.serve import serve
 def command(config: Path, listen: tuple[str, int] | None) -> None:
     """Serves a config until SIGTERM or SIGINT; both let open answers finish.
 
-    A changed config file, or SIGHUP, is taken over without dropping a call; a bad one is refused and the old one serves on.
+    A changed config file, or SIGHUP, is taken over without dropping a call; a bad one is refused, and the old one
+    serves on.
     """
     with told():
         uvloop.run(serve(config, os.environ, listen, _ready))

@@ -148,7 +148,10 @@ class OnFailure(Section):
     first_token: Duration | None = Field(
         default=None, description="Until the first content of one attempt, before all other deadlines."
     )
-    deadline: Duration | None = Field(default=None, description="For the whole call, all attempts and a stream's end included; at most the deployment's `total`.")
+    deadline: Duration | None = Field(
+        default=None,
+        description="For the whole call, all attempts and a stream's end included; at most the deployment's `total`.",
+    )
     patience: Duration = Field(
         default=0.0, description="How long to wait out a provider's Retry-After rather than go on."
     )

@@ -29,7 +29,10 @@ class Dialect(Protocol):
     endpoint: str  # the family it asks for: "chat", "completions", "embeddings"
 
     def parse(self, call_id: str, body: bytes, headers: Headers, received_at: int = 0) -> Call:
-        """Reads what routing needs; `received_at` is seconds since the epoch. Raises BadRequest with `param` for a body that cannot be one."""
+        """Reads what routing needs; raises BadRequest with `param` for a body that cannot be one.
+
+        `received_at` is seconds since the epoch.
+        """
         ...
 
     def conversation(self, call: Call) -> Conversation:

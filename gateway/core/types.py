@@ -176,7 +176,7 @@ class Plan(msgspec.Struct, frozen=True):
     """Where a call may go, and in which order it will be tried.
 
     `permitted` is what the guarantees leave: every attempt must be in it. `candidates` are best first. `scores` are
-    what the pick compared, in the order of `candidates`. `note` is a word for the decision ("nobody met 800ms: fastest").
+    what the pick compared, in the order of `candidates`. `note` is a word for the decision ("nobody met 800ms").
     """
 
     route: str

@@ -61,7 +61,6 @@ class DoorProtocol(asyncio.Protocol):
     __slots__ = (
         "_arriving",
         "_bare_bytes",
-        "_body_came",
         "_client",
         "_drained",
         "_headers",
@@ -74,6 +73,7 @@ class DoorProtocol(asyncio.Protocol):
         "_terms",
         "_timed",
         "_transport",
+        "_uncounted",
         "_unwritten_bytes",
         "_upgrading",
         "_url",
@@ -98,7 +98,7 @@ class DoorProtocol(asyncio.Protocol):
         self._reading = _IDLE
         self._timed = _IDLE  # what `read_by` is the deadline of
         self._bare_bytes = 0  # since the request began, or since the last piece of its body, that were not body
-        self._body_came = False
+        self._uncounted = False  # what came last held some of something else, too
         self._reading_paused = False
         self._last = False  # no request after the next
         self.exchange: Exchange | None = None  # being answered
@@ -139,13 +139,14 @@ class DoorProtocol(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Parses what came; of a head, never more at a time than there may be."""
-        if self._reading != _BODY:
-            room = self._terms.limits.head_bytes - self._bare_bytes
-            if len(data) > room:
-                self._feed(data[:room])
-                if self._reading == _HEAD:
-                    self.refuse(self._head_too_large())
-                data = data[room:]
+        limit = self._terms.limits.head_bytes
+        while self._reading != _BODY and len(data) > (room := limit - self._bare_bytes):
+            self._feed(data[:room])
+            if self._reading == _HEAD and self._bare_bytes >= limit:
+                self.refuse(self._head_too_large())
+            data = data[room:]
+            if self._reading == _DEAF:
+                return
         self._feed(data)
 
     def _feed(self, data: bytes) -> None:
@@ -164,14 +165,12 @@ class DoorProtocol(asyncio.Protocol):
             else:
                 if self._reading:
                     self._expect_rest(len(data))
+                self._uncounted = False
             return
 
     def _expect_rest(self, size: int) -> None:
         """A request has not come whole: bounds what is to come, in time and in bytes that are no body."""
-        if self._body_came:
-            self._body_came = False
-            self._bare_bytes = 0
-        else:
+        if not self._uncounted:
             self._bare_bytes += size
             if self._reading == _BODY and self._bare_bytes > self._terms.limits.head_bytes:
                 self.refuse(TooLarge("the chunk extensions or trailers are too large", status=431))
@@ -194,7 +193,6 @@ class DoorProtocol(asyncio.Protocol):
     def on_message_begin(self) -> None:
         self._url = b""
         self._headers = []
-        self._bare_bytes = 0
         self._reading = _HEAD
 
     def on_url(self, url: bytes) -> None:
@@ -214,7 +212,7 @@ class DoorProtocol(asyncio.Protocol):
         scope["client"], scope["server"] = self._client, self._server
         exchange = Exchange(self, scope, keep_alive=parser.should_keep_alive() and not self._last)
         self._headers = []  # trailers come later, and are dropped
-        self._bare_bytes = 0
+        self._bare_bytes, self._uncounted = 0, True
         self._reading = _BODY
         if self.exchange is None:
             self._begin(exchange)
@@ -227,13 +225,14 @@ class DoorProtocol(asyncio.Protocol):
         self._arriving = exchange
 
     def on_body(self, body: bytes) -> None:
-        self._body_came = True
+        self._bare_bytes, self._uncounted = 0, True
         if self._arriving is not None and self._arriving.feed(body) > HIGH_WATER_BYTES:
             self.pause_reading()
 
     def on_message_complete(self) -> None:
         if not self._upgrading:
             self._reading = self._timed = _IDLE
+            self._bare_bytes, self._uncounted = 0, True
             arriving, self._arriving = self._arriving, None
             if arriving is not None:
                 self.read_by = inf

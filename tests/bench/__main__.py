@@ -16,8 +16,12 @@ import shutil
 import statistics
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import time
+import urllib.request
+from collections.abc import Callable
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -37,6 +41,7 @@ from servers import (
 
 HERE = Path(__file__).parent
 Row = dict[str, float]
+Columns = list[tuple[str, str]]
 
 WRK = """
 wrk.method = "POST"
@@ -50,21 +55,35 @@ done = function(summary, latency, requests)
 end
 """
 
+UNARY: Columns = [
+    ("calls_per_s", "calls/s"),
+    ("cpu_us_per_call", "CPU µs/call"),
+    ("core_share", "core"),
+    ("p50_ms", "p50 ms"),
+    ("p99_ms", "p99 ms"),
+]
+STREAMS: Columns = [
+    ("chunks_per_s", "chunks/s"),
+    ("cpu_ms_per_1000_chunks", "CPU ms/1000 chunks"),
+    ("chunk_p50_ms", "chunk p50 ms"),
+    ("chunk_p99_ms", "chunk p99 ms"),
+    ("first_p99_ms", "first chunk p99 ms"),
+    ("merged", "merged"),
+    ("lost", "lost"),
+    ("generator_share", "generator's core"),
+]
 
-def unary(contender: Contender, folder: Path, size: int, clients: int, seconds: float) -> Row:
+
+def unary(size: int, clients: int, seconds: float, folder: Path, contender: Contender) -> Row:
     """Drives one contender with wrk: prompts of `size` bytes."""
     words = ("The quick brown fox jumps over the lazy dog, and nobody minds. " * (size // 60 + 1))[:size]
     body = json.dumps({"model": "bench", "messages": [{"role": "user", "content": words}], "temperature": 0.7})
     script = folder / "wrk.lua"
     script.write_text(WRK.format(key=KEY, body=body))
+    url = f"http://127.0.0.1:{contender.port}/v1/chat/completions"
+    command = ["taskset", "-c", LOAD_CORE, "wrk", "-t1", f"-c{clients}", f"-d{round(seconds)}s", "-s", str(script), url]
     cpu, began = contender.cpu_s(), time.monotonic()
-    output = subprocess.run(
-        ["taskset", "-c", LOAD_CORE, "wrk", "-t1", f"-c{clients}", f"-d{round(seconds)}s", "-s", str(script)]
-        + [f"http://127.0.0.1:{contender.port}/v1/chat/completions"],
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
+    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     cpu, wall = contender.cpu_s() - cpu, time.monotonic() - began
     found = re.search(r"RESULT (\d+) (\d+) (\d+) (\d+) (\d+) (\d+)", output)
     assert found, output
@@ -80,15 +99,12 @@ def unary(contender: Contender, folder: Path, size: int, clients: int, seconds: 
     }
 
 
-def streams(contender: Contender, upstream_port: int, count: int, seconds: float) -> Row:
+def streams(upstream_port: int, count: int, seconds: float, contender: Contender) -> Row:
     """Drives one contender with paced streams; the upstream is the load generator's own."""
-    process = subprocess.Popen(
-        ["taskset", "-c", LOAD_CORE, sys.executable, "-W", "ignore", str(HERE / "streams.py")]
-        + ["--upstream-port", str(upstream_port), "--target-port", str(contender.port), "--key", KEY]
-        + ["--streams", str(count), "--seconds", str(seconds)],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+    ports = ["--upstream-port", str(upstream_port), "--target-port", str(contender.port)]
+    amounts = ["--streams", str(count), "--seconds", str(seconds), "--key", KEY]
+    command = ["taskset", "-c", LOAD_CORE, sys.executable, "-W", "ignore", str(HERE / "streams.py"), *ports, *amounts]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     cpu = 0.0
     row: Row = {}
@@ -106,42 +122,40 @@ def streams(contender: Contender, upstream_port: int, count: int, seconds: float
     return row
 
 
-def medians(rounds: list[Row]) -> Row:
-    return {name: statistics.median(each[name] for each in rounds) for name in rounds[0]}
-
-
-def compare(measure: object, contenders: list[Contender], rounds: int) -> dict[str, Row]:
+def compare(measure: Callable[[Contender], Row], contenders: list[Contender], rounds: int) -> dict[str, Row]:
     """Interleaves the rounds, and returns each contender's medians."""
     rows: dict[str, list[Row]] = {each.name: [] for each in contenders}
     for _ in range(rounds):
         for each in contenders:
-            row = measure(each)  # type: ignore[operator]
+            row = measure(each)
             if row.get("generator_share", 0) > 0.8:
                 print(f"  void: the load generator took {row['generator_share']:.0%} of its core", file=sys.stderr)
                 continue
             rows[each.name].append(row)
-    return {name: medians(found) for name, found in rows.items()}
+    return {
+        name: {figure: statistics.median(row[figure] for row in found) for figure in found[0]}
+        for name, found in rows.items()
+    }
 
 
-def table(title: str, results: dict[str, Row], columns: list[tuple[str, str]]) -> str:
+def table(title: str, results: dict[str, Row], columns: Columns) -> str:
     """Renders one Markdown table; the last line holds Headgate as a multiple of nginx."""
     lines = [f"### {title}", "", "| | " + " | ".join(label for _, label in columns) + " |"]
     lines.append("|---|" + "---:|" * len(columns))
     for name, row in results.items():
-        lines.append(
-            f"| {name} | "
-            + " | ".join(f"{row[key]:,.3g}" if row[key] < 1000 else f"{row[key]:,.0f}" for key, _ in columns)
-            + " |"
-        )
-    ratios = [results["headgate"][key] / results["nginx"][key] if results["nginx"][key] else 0.0 for key, _ in columns]
-    lines.append("| **headgate / nginx** | " + " | ".join(f"{each:.2f} ×" for each in ratios) + " |")
+        lines.append(f"| {name} | " + " | ".join(_figure(row[key]) for key, _ in columns) + " |")
+    ours, theirs = results["headgate"], results["nginx"]
+    ratios = [f"{ours[key] / theirs[key]:.2f} ×" if theirs[key] else "–" for key, _ in columns]
+    lines.append(f"| **headgate / nginx** | {' | '.join(ratios)} |")
     return "\n".join([*lines, ""])
 
 
-def start_and_idle(folder: Path) -> Row:
-    """Times the start until the port answers `/readyz`, and reads the memory of the idle process."""
-    import urllib.request
+def _figure(value: float) -> str:
+    return f"{value:,.3g}" if value < 1000 else f"{value:,.0f}"
 
+
+def start_and_idle(folder: Path) -> Row:
+    """Times the start until `/readyz` answers, and reads the memory of the idle process."""
     began = time.monotonic()
     port = free_port()
     with headgate(port, free_port(), folder) as gateway:
@@ -156,6 +170,68 @@ def start_and_idle(folder: Path) -> Row:
         return {"start_s": started, "idle_mb": gateway.rss_mb()}
 
 
+def run(wanted: set[str], rounds: int, seconds: float, folder: Path) -> list[str]:
+    """Runs the wanted cases; returns their tables, printed as they come."""
+    parts: list[str] = []
+
+    def tell(part: str) -> None:
+        parts.append(part)
+        print(part, flush=True)
+
+    upstream, proxy, gate = (free_port() for _ in range(3))
+    cases = [("1 KB prompts, 32 clients", 1000, 32), ("1 KB prompts, one client", 1000, 1)] if "unary" in wanted else []
+    if "sizes" in wanted:
+        cases += [("32 KB prompts, 32 clients", 32_000, 32), ("256 KB prompts, 8 clients", 256_000, 8)]
+    if cases:
+        with (
+            nginx("upstream", upstream, LOAD_CORE, UPSTREAM.format(port=upstream, answer=ANSWER), folder),
+            nginx("nginx", proxy, PROXY_CORE, PROXY.format(port=proxy, upstream=upstream), folder) as first,
+            headgate(gate, upstream, folder) as second,
+        ):
+            assert answers(proxy) == answers(gate) == ANSWER
+            for each in (first, second):
+                unary(1000, 32, 2, folder, each)  # warm
+            for title, size, clients in cases:
+                measure = partial(unary, size, clients, seconds, folder)
+                tell(table(f"Unary, {title}", compare(measure, [first, second], rounds), UNARY))
+    if "streams" in wanted:
+        with (
+            nginx("nginx", proxy, PROXY_CORE, PROXY.format(port=proxy, upstream=upstream), folder) as first,
+            headgate(gate, upstream, folder) as second,
+        ):
+            measure = partial(streams, upstream, 400, seconds)
+            tell(table("400 streams, a chunk each 20 ms", compare(measure, [first, second], rounds), STREAMS))
+    if "start" in wanted:
+        rows = [start_and_idle(folder) for _ in range(3)]
+        found = {name: statistics.median(row[name] for row in rows) for name in rows[0]}
+        tell(
+            "### Start and memory\n\n"
+            f"Serving after {found['start_s']:.2f} s; {found['idle_mb']:.0f} MB resident when idle.\n"
+        )
+    return parts
+
+
+def head(rounds: int, seconds: float) -> str:
+    """Says how and on what it was measured."""
+    wrk = subprocess.run(["wrk", "-v"], capture_output=True, text=True, check=False).stdout.split("[")[0].strip()
+    program = shutil.which("nginx") or "/usr/sbin/nginx"
+    server = subprocess.run([program, "-v"], capture_output=True, text=True, check=True).stderr.strip()
+    models = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+    optimised = "--enable-optimizations" in (sysconfig.get_config_var("CONFIG_ARGS") or "")
+    parts = [f"CPython {platform.python_version()} (built {'with' if optimised else 'without'} --enable-optimizations)"]
+    parts += [f"{name} {version(name)}" for name in ("uvloop", "httptools", "uvicorn", "msgspec")]
+    return (
+        "# Benchmarks\n\nWritten by `make bench`; do not edit.\n\n"
+        f"{(__doc__ or '').partition(chr(10))[2].strip()}\n\n"
+        f"Machine: {models[0].split(':')[1].strip() if models else 'unknown'}, {os.cpu_count()} cores, "
+        f"Linux {platform.release().split('-')[0]}. {', '.join(parts)}; {server}; {wrk}. "
+        f"{rounds} rounds of {seconds:g} s.\n\n"
+        "Headgate runs with everything on: key, sensitivity scan (personal data and secrets), guarantees, a route over "
+        "ten deployments by cost, breaker, receipt in the journal and behind it in SQLite, metrics. Its CPU counts all "
+        "threads.\n\n"
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
@@ -168,91 +244,12 @@ def main() -> None:
             raise SystemExit(f"skipped: {program} is not installed (Debian packages: wrk, nginx-light, util-linux)")
     if (os.cpu_count() or 1) < 2:
         raise SystemExit("skipped: the bench needs two cores, one for the contender and one for the load")
-    wanted = set(options.only or ["unary", "sizes", "streams", "start"])
-    parts: list[str] = []
     with tempfile.TemporaryDirectory(prefix="headgate-bench-") as name:
-        folder = Path(name)
-        os.chmod(folder, 0o777)
-        upstream, proxy, gate, stream_upstream = (free_port() for _ in range(4))
-        if wanted & {"unary", "sizes"}:
-            with (
-                nginx("upstream", upstream, LOAD_CORE, UPSTREAM.format(port=upstream, answer=ANSWER), folder),
-                nginx("nginx", proxy, PROXY_CORE, PROXY.format(port=proxy, upstream=upstream), folder) as first,
-                headgate(gate, upstream, folder) as second,
-            ):
-                assert answers(proxy) == answers(gate) == ANSWER
-                both = [first, second]
-                for each in both:
-                    unary(each, folder, 1000, 32, 2)  # warm
-                rate = [
-                    ("calls_per_s", "calls/s"),
-                    ("cpu_us_per_call", "CPU µs/call"),
-                    ("core_share", "core"),
-                    ("p50_ms", "p50 ms"),
-                    ("p99_ms", "p99 ms"),
-                ]
-                cases = [("Unary, 1 KB prompts, 32 clients", 1000, 32), ("Unary, 1 KB prompts, one client", 1000, 1)]
-                if "sizes" in wanted:
-                    cases += [
-                        ("Unary, 32 KB prompts, 32 clients", 32_000, 32),
-                        ("Unary, 256 KB prompts, 8 clients", 256_000, 8),
-                    ]
-                for title, size, clients in cases:
-                    results = compare(
-                        lambda each: unary(each, folder, size, clients, options.seconds), both, options.rounds
-                    )
-                    parts.append(table(title, results, rate))
-                    print(parts[-1], flush=True)
-        if "streams" in wanted:
-            with (
-                nginx("nginx", proxy, PROXY_CORE, PROXY.format(port=proxy, upstream=stream_upstream), folder) as first,
-                headgate(gate, stream_upstream, folder) as second,
-            ):
-                results = compare(
-                    lambda each: streams(each, stream_upstream, 400, options.seconds), [first, second], options.rounds
-                )
-                columns = [
-                    ("chunks_per_s", "chunks/s"),
-                    ("cpu_ms_per_1000_chunks", "CPU ms/1000 chunks"),
-                    ("chunk_p50_ms", "chunk p50 ms"),
-                    ("chunk_p99_ms", "chunk p99 ms"),
-                    ("first_p99_ms", "first chunk p99 ms"),
-                    ("merged", "merged"),
-                    ("lost", "lost"),
-                    ("generator_share", "generator's core"),
-                ]
-                parts.append(table("400 streams, one chunk each 20 ms", results, columns))
-                print(parts[-1], flush=True)
-        if "start" in wanted:
-            rows = [start_and_idle(folder) for _ in range(3)]
-            found = medians(rows)
-            parts.append(
-                f"### Start and memory\n\nServing after {found['start_s']:.2f} s; {found['idle_mb']:.0f} MB resident when idle.\n"
-            )
-            print(parts[-1], flush=True)
+        os.chmod(name, 0o777)  # nginx's worker is another user
+        wanted = set(options.only or ["unary", "sizes", "streams", "start"])
+        parts = run(wanted, options.rounds, options.seconds, Path(name))
     if options.write:
-        wrk = subprocess.run(["wrk", "-v"], capture_output=True, text=True, check=False).stdout.split("[")[0].strip()
-        server = subprocess.run(
-            [shutil.which("nginx") or "/usr/sbin/nginx", "-v"], capture_output=True, text=True, check=True
-        ).stderr.strip()
-        cpu = next(
-            (
-                line.split(":")[1].strip()
-                for line in Path("/proc/cpuinfo").read_text().splitlines()
-                if "model name" in line
-            ),
-            "unknown",
-        )
-        head = (
-            "# Benchmarks\n\nWritten by `make bench`; do not edit.\n\n"
-            f"{(__doc__ or '').partition(chr(10))[2].strip()}\n\n"
-            f"Machine: {cpu}, {os.cpu_count()} cores, Linux {platform.release()}. CPython {platform.python_version()}, "
-            f"uvloop {version('uvloop')}, httptools {version('httptools')}, uvicorn {version('uvicorn')}; {server}; {wrk}. "
-            f"{options.rounds} rounds of {options.seconds:g} s.\n\n"
-            "Headgate runs with everything on: key, sensitivity scan (personal data and secrets), guarantees, a route over "
-            "ten deployments by cost, breaker, receipt in the journal, metrics.\n\n"
-        )
-        options.write.write_text(head + "\n".join(parts))
+        options.write.write_text(head(options.rounds, options.seconds) + "\n".join(parts))
 
 
 if __name__ == "__main__":

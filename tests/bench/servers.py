@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import shutil
 import signal
@@ -16,7 +17,7 @@ from pathlib import Path
 
 LOAD_CORE, PROXY_CORE = "0", "1"
 KEY = "hg-bench-0123456789abcdef0123456789abcdef"
-KEY_HASH = "sha256:" + __import__("hashlib").sha256(KEY.encode()).hexdigest()
+KEY_HASH = f"sha256:{hashlib.sha256(KEY.encode()).hexdigest()}"
 
 ANSWER = (
     '{"id":"chatcmpl-bench","object":"chat.completion","created":1790000000,"model":"bench","choices":[{"index":0,'
@@ -36,7 +37,10 @@ http {{
   {http}
 }}
 """
-UPSTREAM = """server {{ listen 127.0.0.1:{port} backlog=4096; location / {{ default_type application/json; return 200 '{answer}'; }} }}"""
+UPSTREAM = """
+server {{ listen 127.0.0.1:{port} backlog=4096;
+  location / {{ default_type application/json; return 200 '{answer}'; }} }}
+"""
 PROXY = """upstream provider {{ server 127.0.0.1:{upstream}; keepalive 1024; keepalive_requests 100000000; }}
 server {{ listen 127.0.0.1:{port} backlog=4096; location / {{ proxy_pass http://provider; proxy_http_version 1.1;
   proxy_set_header Connection ""; proxy_buffering off; }} }}"""
@@ -160,7 +164,7 @@ def headgate(
             port=port,
             folder=folder,
             key_hash=KEY_HASH,
-            providers=f'  up: {{kind: openai, base_url: "http://127.0.0.1:{upstream}/v1", api_key: "sk-bench", location: us}}',
+            providers=f'  up: {{kind: openai, base_url: "http://127.0.0.1:{upstream}/v1", api_key: x, location: us}}',
             deployments="\n".join(
                 f'  {name}: {{provider: up, model: bench-model, price: {{input: "{1 + index / 10}", output: "2.00"}}}}'
                 for index, name in enumerate(names)

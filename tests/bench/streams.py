@@ -13,6 +13,7 @@ import json
 import random
 import resource
 import time
+from typing import ClassVar
 
 import uvloop
 
@@ -88,8 +89,8 @@ class Client(asyncio.Protocol):
     """Asks for streams, one after another, and times each chunk; counts only while `counting` is set."""
 
     counting = False
-    latencies: list[float] = []
-    first: list[float] = []
+    latencies: ClassVar[list[float]] = []
+    first: ClassVar[list[float]] = []
     chunks = merged = streams = failed = lost = 0
 
     def __init__(self, request: bytes, expected: int, stop_at: float) -> None:

@@ -381,7 +381,7 @@ def get(path: str, *headers: str, method: str = "GET", version: str = "1.1") -> 
 KEY = "hg-test-of-the-door-0123456789abcdef"
 MAX_GATEWAY_BODY = 8 * 2**20
 CONFIG = """
-server: {{listen: "127.0.0.1:0", max_body: 8MiB, header_timeout: 2s, body_timeout: 2s, keep_alive: 2s, write_timeout: 3s}}
+server: {{max_body: 8MiB, header_timeout: 2s, body_timeout: 2s, keep_alive: 2s, write_timeout: 3s}}
 auth: keys
 keys:
   - {{name: test, hash: "sha256:{hash}"}}

@@ -112,8 +112,7 @@ async def test_a_defect_within_an_answer_never_looks_like_its_end(door):
     for version in ("1.1", "1.0"):
         caller = await door.call(get("/fail?late", version=version))
         with pytest.raises(ConnectionError):
-            while await asyncio.wait_for(caller.reader.read(65536), 5):
-                pass
+            await asyncio.wait_for(caller.reader.read(-1), 5)
     await door.emptied()
 
 

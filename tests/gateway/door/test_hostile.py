@@ -223,7 +223,7 @@ def test_an_early_answer_reaches_a_caller_that_sends_everything_before_it_reads(
 
 
 def test_more_connections_than_files_leave_those_that_are_served_their_upstreams(tmp_path):
-    """The process asks for all the files it may have; half of them are for callers, and the other half is not theirs."""
+    """The process asks for all the files it may have; half of them are not for callers."""
     with Upstream() as upstream, contextlib.ExitStack() as stack:
         started = stack.enter_context(serving(tmp_path, config_for(upstream, tmp_path), upstream.simulator, 200))
         raw = stack.enter_context(started.connect())

@@ -65,6 +65,23 @@ async def test_a_head_at_the_limit_may_have_a_body_in_the_same_segment(open_door
     assert [len(body) for body in door.bodies] == [50_000, 0]
 
 
+async def test_a_head_behind_other_requests_is_counted_from_its_own_beginning(open_door):
+    door = await open_door(head_bytes=LIMIT)
+    caller = await door.call()
+    for before in (
+        post("/echo", b"a" * (LIMIT - 100)),
+        get("/echo") * 10,
+        CHUNKED + b"0\r\nA: " + b"a" * 9000 + b"\r\n\r\n",
+    ):
+        head = padded(LIMIT)
+        for cut in (1, 100, LIMIT - 1):
+            await caller.send(before + head[:cut])
+            await asyncio.sleep(0.02)
+            await caller.send(head[cut:])
+            for _ in range(11 if before.startswith(b"GET") else 2):
+                assert (await caller.answer()).status == 200
+
+
 async def test_a_header_that_never_ends_is_refused_at_the_limit(open_door):
     door = await open_door(head_bytes=LIMIT)
     caller = await door.call(b"GET /echo HTTP/1.1\r\nA: ")
@@ -175,9 +192,7 @@ async def test_an_early_answer_ends_the_connection_even_if_the_caller_goes_on_fo
     assert (await caller.answer()).body == b"early"
     began = time.monotonic()
     with pytest.raises(ConnectionError):
-        while True:
-            await caller.send(b"a" * 1000)
-            await asyncio.sleep(0.01)
+        await caller.drip(b"a" * 100_000, 0.01)
     assert time.monotonic() - began < LINGER_S + 2
     await door.emptied()
 
