@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import shutil
 import signal
 import socket
-import subprocess
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -20,59 +17,22 @@ from gateway.state.cache import Entry
 pytest.importorskip("redis", reason="the extra headgate[redis] is not installed")
 
 from gateway.state.redis import RedisResponseCache
+from tests.gateway.state.redis_server import SERVER, RedisServer
 
-SERVER = shutil.which("redis-server")
 pytestmark = pytest.mark.skipif(SERVER is None, reason="no redis-server on this machine")
 
 LATE_S = 0.5  # far above the deadline of 20 ms, and above what a busy machine adds to it
 
 
-class Server:
-    """A redis-server of our own on a free port."""
-
-    def __init__(self, folder: Path) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
-        self._folder = folder
-        self.start()
-
-    @property
-    def url(self) -> str:
-        return f"redis://127.0.0.1:{self.port}/0"
-
-    def start(self) -> None:
-        assert SERVER is not None
-        arguments = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", str(self._folder)]
-        self._process = subprocess.Popen([SERVER, *arguments], stdout=subprocess.DEVNULL)
-        for _ in range(500):
-            try:
-                with socket.create_connection(("127.0.0.1", self.port), 1) as wire:
-                    wire.sendall(b"PING\r\n")
-                    if wire.recv(16).startswith(b"+PONG"):
-                        return
-            except OSError:
-                pass
-            time.sleep(0.01)
-        raise AssertionError("redis-server did not start")
-
-    def signal(self, number: signal.Signals) -> None:
-        os.kill(self._process.pid, number)
-
-    def stop(self) -> None:
-        self._process.kill()
-        self._process.wait()
-
-
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    made = Server(tmp_path)
+def server(tmp_path: Path) -> Iterator[RedisServer]:
+    made = RedisServer(tmp_path)
     yield made
     made.stop()
 
 
 @pytest.fixture
-async def cache(server: Server) -> AsyncIterator[RedisResponseCache]:
+async def cache(server: RedisServer) -> AsyncIterator[RedisResponseCache]:
     made = RedisResponseCache(server.url, ttl_s=60.0)
     assert await made.open()
     yield made
@@ -99,7 +59,7 @@ async def test_what_is_put_is_got_whole(cache: RedisResponseCache) -> None:
     assert await cache.get(b"another", 1000.0) is None
 
 
-async def test_an_entry_lives_for_its_time(server: Server) -> None:
+async def test_an_entry_lives_for_its_time(server: RedisServer) -> None:
     cache = RedisResponseCache(server.url, ttl_s=0.15)
     await cache.open()
     assert await kept(cache) is not None
@@ -118,7 +78,7 @@ async def test_what_cannot_be_read_is_a_miss(cache: RedisResponseCache) -> None:
 
 
 async def test_a_paused_redis_is_a_miss_within_its_deadline_and_then_costs_nothing(
-    server: Server, cache: RedisResponseCache
+    server: RedisServer, cache: RedisResponseCache
 ) -> None:
     assert await kept(cache) is not None
     server.signal(signal.SIGSTOP)
@@ -138,7 +98,7 @@ async def test_a_paused_redis_is_a_miss_within_its_deadline_and_then_costs_nothi
 
 
 async def test_a_killed_redis_is_a_miss_and_is_used_again_when_it_is_back(
-    server: Server, cache: RedisResponseCache
+    server: RedisServer, cache: RedisResponseCache
 ) -> None:
     assert await kept(cache) is not None
     stop, answers = False, []
@@ -179,7 +139,7 @@ async def test_a_redis_that_is_not_there_at_the_start_stops_nothing() -> None:
 
 
 async def test_answers_never_change_places_when_operations_are_cut_short(
-    server: Server, cache: RedisResponseCache
+    server: RedisServer, cache: RedisResponseCache
 ) -> None:
     keys = [bytes([number]) for number in range(30)]
     for key in keys:
