@@ -245,16 +245,16 @@ class Exchange:
         head, framing = self._head, self._framing
         if self.complete or not (head or self.left):
             raise RuntimeError("a body belongs between the head of an answer and its end")
-        if framing is _LENGTH:
+        if framing == _LENGTH:
             self._remaining -= len(body)
             if self._remaining and (self._remaining < 0 or not more):
                 raise RuntimeError("the answer is not as long as its content-length")
             data = head + body if head else body
-        elif framing is _CHUNKED:
+        elif framing == _CHUNKED:
             end = b"" if more else b"0\r\n\r\n"
             data = b"%b%x\r\n%b\r\n%b" % (head, len(body), body, end) if body else head + end
         else:
-            data = head + body if framing is _CLOSE else head
+            data = head + body if framing == _CLOSE else head
         if data:
             self._head = b""
             self.left = True
