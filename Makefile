@@ -54,6 +54,7 @@ format: install-dev ## Formats the code.
 docs: install-dev ## Renews the pages that are made from the code.
 	$(BIN)/python -m gateway.config.reference > docs/config.md
 	$(BIN)/python -m gateway.telemetry.reference > docs/metrics.md
+	$(BIN)/python docs/generate.py
 
 bench: install-dev ## Measures Headgate beside nginx; writes docs/benchmarks.md.
 	@if [ "$$(id -u)" = 0 ] && ! { command -v wrk && ls /usr/sbin/nginx; } >/dev/null 2>&1; then \

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import sys
 import os
 from pathlib import Path
 
@@ -55,4 +54,3 @@ def _ready(runtime: Runtime, host: str, port: int, admin_key: str | None) -> Non
     # What is alive now lives as long as the process: the collector need not look at it again.
     gc.collect()
     gc.freeze()
-    sys.setswitchinterval(0.0005); gc.set_threshold(100_000, 50, 1000)

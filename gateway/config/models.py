@@ -25,7 +25,11 @@ class Server(Section):
     max_body: Size = Field(default=32 * 2**20, gt=0, description="The largest request body.")
     max_headers: Size = Field(default=64 * 2**10, gt=0, description="The largest head of a request.")
     header_timeout: Duration = Field(default=10.0, gt=0, description="Until a request's head is whole.")
-    body_timeout: Duration = Field(default=60.0, gt=0, description="Between two pieces of a request's body.")
+    body_timeout: Duration = Field(
+        default=60.0,
+        gt=0,
+        description="Until a request's body is whole: this, and a second more for each 16 KiB that came.",
+    )
     write_timeout: Duration = Field(
         default=120.0, gt=0, description="How long a caller may read nothing while an answer waits."
     )
