@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final, Protocol
 
 from gateway.accounting.trace import Trace
@@ -16,6 +16,7 @@ from gateway.snapshot import Snapshot
 from gateway.upstream import Exchange
 
 DRAIN_S: Final = 0.5  # how long a whole answer's HTTP end is awaited, so that its connection can be used again
+NOTICED_S: Final = 0.01  # a write that takes longer waited for its caller
 BYTES_PER_TOKEN: Final = 4  # of output, where no usage came
 
 _EVENTS: Final = (b"content-type", b"text/event-stream; charset=utf-8")
@@ -30,9 +31,9 @@ class Reply(Protocol):
 
     async def start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None: ...
 
-    async def write(self, data: bytes) -> None: ...
+    def write(self, data: bytes) -> Awaitable[None]: ...
 
-    async def finish(self, data: bytes) -> None: ...
+    def finish(self, data: bytes) -> Awaitable[None]: ...
 
     async def break_off(self, error: CallError) -> None:
         """Ends what has begun with an error, in-band."""
@@ -86,16 +87,16 @@ async def relay(
         if data is None:
             held += decoder.end()
             break
-        pieces = decoder.feed(data)
+        held += decoder.feed(data)
+        now = time.monotonic()
         if decoder.progress != progress:
             progress = decoder.progress
-            now = trace.last_at = time.monotonic()
+            trace.last_at = now
             if not trace.first_at:
                 trace.first_at = now
             exchange.expires_at = now + idle_s if now + idle_s < deadline else deadline
         elif not run.call.stream:  # an answer in one piece is silent until it is there, and then comes at once
-            exchange.expires_at = min(time.monotonic() + idle_s, deadline)
-        held += pieces
+            exchange.expires_at = min(now + idle_s, deadline)
         if decoder.complete:
             break
         if held and decoder.started:
@@ -103,10 +104,10 @@ async def relay(
                 await reply.start(200, answer_headers(run, attempt.deployment.name))
             piece = held[0] if len(held) == 1 else b"".join(held)
             held.clear()
-            now = time.monotonic()
             await reply.write(piece)
-            # A slow caller is no fault of the upstream's: what it takes is not counted. Nor is a comment progress.
-            exchange.expires_at = min(exchange.expires_at + time.monotonic() - now, deadline)
+            taken_s = time.monotonic() - now
+            if taken_s > NOTICED_S:  # a slow caller is no fault of the upstream's: what it takes is not counted
+                exchange.expires_at = min(exchange.expires_at + taken_s, deadline)
     if not trace.first_at:
         trace.first_at = trace.last_at = time.monotonic()
     whole(run, attempt)

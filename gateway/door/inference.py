@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Awaitable
 
 from gateway.core.dialect import Dialect
 from gateway.core.errors import CallError, ClientGone
@@ -28,13 +29,13 @@ class Reply:
         self.started = True
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
 
-    async def write(self, data: bytes) -> None:
+    def write(self, data: bytes) -> Awaitable[None]:
         """Writes a piece; waits while the caller reads too slowly."""
-        await self._send({"type": "http.response.body", "body": data, "more_body": True})
+        return self._send({"type": "http.response.body", "body": data, "more_body": True})
 
-    async def finish(self, data: bytes) -> None:
+    def finish(self, data: bytes) -> Awaitable[None]:
         """Writes the last piece."""
-        await self._send({"type": "http.response.body", "body": data})
+        return self._send({"type": "http.response.body", "body": data})
 
     async def break_off(self, error: CallError) -> None:
         """Ends a stream that has begun with an error in the caller's dialect."""
