@@ -42,11 +42,11 @@ def routing_of(rules: written.Policies, deployments: Deployments, levels: Sequen
     )
 
 
-def tests_of(tests: Sequence[written.PolicyTest], levels: Sequence[str]) -> list[PolicyTest]:
-    """Compiles the config's own tests; each is named by its place in the list."""
+def tests_of(tests: Sequence[written.PolicyTest], names: Sequence[str], levels: Sequence[str]) -> list[PolicyTest]:
+    """Compiles the config's own tests."""
     return [
-        PolicyTest(str(index), _given(test.given, levels), _expect(test.expect, levels))
-        for index, test in enumerate(tests)
+        PolicyTest(name, _given(test.given, levels), _expect(test.expect, levels))
+        for name, test in zip(names, tests, strict=True)
     ]
 
 

@@ -22,6 +22,7 @@ from gateway.breakers import Breakers, Change
 from gateway.breakers import Settings as BreakerSettings
 from gateway.cache import Flights
 from gateway.config import Config, Loaded, load
+from gateway.config.checks import is_loopback
 from gateway.core.errors import ConfigError
 from gateway.core.money import Price
 from gateway.core.types import Endpoint, Origin
@@ -65,8 +66,9 @@ class Runtime:
     config on any problem.
     """
 
-    def __init__(self, path: Path, environ: Mapping[str, str]) -> None:
+    def __init__(self, path: Path, environ: Mapping[str, str], listen: tuple[str, int] | None = None) -> None:
         self.path = path
+        self._listen = listen  # in the place of the config's
         self._environ = environ
         self._revision = 0
         self._simulator: Simulator | None = None
@@ -86,6 +88,7 @@ class Runtime:
     async def start(self) -> None:
         """Loads the config and brings everything up but the listener."""
         self.loaded = loaded = read_config(self.path, self._environ)
+        self._refuse_an_open_door(loaded)
         config = loaded.config
         self.store = await asyncio.to_thread(store_of, loaded)
         try:
@@ -134,6 +137,7 @@ class Runtime:
         try:
             loaded = await asyncio.to_thread(read_config, self.path, self._environ)
             self._refuse_what_needs_a_start(loaded)
+            self._refuse_an_open_door(loaded)
             compiled = await self._compile(loaded)
         except ConfigError as error:
             self.reload_problems = tuple(error.problems)
@@ -148,6 +152,11 @@ class Runtime:
         """Takes over keys that were made, enabled or disabled in the store, and gives it prices that it missed."""
         if await asyncio.to_thread(self._keys_changed):
             await self.reload()
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port to listen on."""
+        return self._listen or self.loaded.config.server.address
 
     def problems(self) -> list[str]:
         """Says what keeps new calls from being served well."""
@@ -231,6 +240,12 @@ class Runtime:
         ]
         if problems:
             raise ConfigError(problems)
+
+    def _refuse_an_open_door(self, loaded: Loaded) -> None:
+        host, _ = self.address
+        if loaded.config.auth == "open" and not is_loopback(host):
+            where = loaded.at("auth")
+            raise ConfigError([f"{where}: `auth: open` answers on a loopback address only, and this listens on {host}"])
 
     def _applied(self, loaded: Loaded, compiled: Compiled) -> None:
         self._revision = compiled.snapshot.revision

@@ -10,8 +10,10 @@ import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
+import structlog
+
 from gateway.config import watch
-from gateway.core.errors import ConfigError, Unauthorized
+from gateway.core.errors import Unauthorized
 from gateway.door import inference, models, probes
 from gateway.door.app import Door, Handler, Receive, Send
 from gateway.door.exchange import Message
@@ -23,6 +25,8 @@ from gateway.wiring.accounts import Accounts
 from gateway.wiring.kinds import DIALECTS
 from gateway.wiring.levers import BreakerLevers
 from gateway.wiring.runtime import Runtime
+
+_log = structlog.get_logger("headgate")
 
 ADMIN_KEY = "HEADGATE_ADMIN_KEY"
 KEYS_EVERY_S = 2.0
@@ -41,16 +45,12 @@ async def serve(
     Raises ConfigError where the config cannot serve, and OSError where the address cannot be had.
     """
     configure_logging(not os.isatty(2))  # until the config says otherwise: what starts up has things to tell
-    runtime = Runtime(path, environ)
+    runtime = Runtime(path, environ, listen)
     await runtime.start()
     server: Server | None = None
     try:
         config = runtime.loaded.config
-        host, port = listen or config.server.address
-        if config.auth == "open" and not is_loopback(host):
-            raise ConfigError(
-                [f"{runtime.loaded.at('auth')}: `auth: open` answers on a loopback address only, not {host}"]
-            )
+        host, port = runtime.address
         configure_logging({"auto": not os.isatty(2), "json": True, "text": False}[config.telemetry.logs])
         admin_hash, admin_key = _admin_key(environ, config.store.path or Path(config.store.journal))
         server = Server(
@@ -68,9 +68,11 @@ async def serve(
             lambda got: ready(runtime, host, got, admin_key),
         )
         watching = [
-            asyncio.create_task(watch(lambda: runtime.loaded.files, runtime.reload)),
-            asyncio.create_task(_watch_keys(runtime)),
+            asyncio.create_task(watch(lambda: runtime.loaded.files, runtime.reload), name="config watch"),
+            asyncio.create_task(_watch_keys(runtime), name="key watch"),
         ]
+        for task in watching:
+            task.add_done_callback(_tell_defect)
         try:
             await server.serve()
         finally:
@@ -79,6 +81,12 @@ async def serve(
             await asyncio.gather(*watching, return_exceptions=True)
     finally:
         await runtime.stop()
+
+
+def _tell_defect(task: asyncio.Task[None]) -> None:
+    """Says that a watch has ended by a defect: the gateway serves on, and no longer hears of changes."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        _log.error("watch_ended", watch=task.get_name(), exc_info=error)
 
 
 async def _watch_keys(runtime: Runtime) -> None:

@@ -72,12 +72,14 @@ class House:
         written.write_text(json.dumps(fixed | config, indent=1))
         written.replace(self.path)
 
-    def start(self, config: Config | None = None, environ: Mapping[str, str] | None = None) -> None:
+    def start(
+        self, config: Config | None = None, environ: Mapping[str, str] | None = None, host: str = "127.0.0.1"
+    ) -> None:
         """Starts the gateway on a free port, and returns once it serves."""
         if config is not None:
             self.write(config)
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "gateway", "serve", "--config", str(self.path), "--listen", "127.0.0.1:0"],
+            [sys.executable, "-m", "gateway", "serve", "--config", str(self.path), "--listen", f"{host}:0"],
             cwd=ROOT,
             env=_environ({"HEADGATE_ADMIN_KEY": ADMIN_KEY} | dict(environ or {})),
             stdout=subprocess.PIPE,

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import time
+from collections.abc import Callable
 
-from tests.stories.house import DONE, World, at, body_of, command, config_of, until
+from gateway.simulator import Simulator
+from tests.stories.house import DONE, House, World, at, body_of, command, config_of, until
 
 
 async def test_a_changed_file_is_taken_over_by_itself_and_drops_no_stream(world: World) -> None:
@@ -136,3 +139,19 @@ async def test_a_key_made_beside_the_gateway_is_honoured_and_refused_within_seco
     disabled = await asyncio.to_thread(command, "keys", "disable", name, *config)
     assert disabled.returncode == 0
     await becomes(401)
+
+
+async def test_a_reload_cannot_open_a_door_that_others_can_reach(build: Callable[[], House]) -> None:
+    house = build()
+    async with Simulator() as simulator:
+        config = config_of({"only": at(simulator)}, auth="keys")
+        house.start(config, host="0.0.0.0")
+        world = World(house)
+        house.write({**config, "auth": "open"})
+        house.signal(signal.SIGHUP)
+        await until(lambda: house.events("config_refused"))
+        (problem,) = house.events("config_refused")[0]["problems"]
+        assert "answers on a loopback address only, and this listens on 0.0.0.0" in problem
+        assert (await world.chat()).status == 401
+        assert not simulator.requests
+        await world.close()
