@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
@@ -52,7 +53,7 @@ class SqliteStore:
         with _mapped():
             _make_private(path)
             self._writer = _connect(path)
-            self._writer.execute("PRAGMA journal_mode = WAL")
+            _switch_to_wal(self._writer)
             # A journal segment is deleted once its rows are committed: a commit must then outlive a power cut.
             self._writer.execute("PRAGMA synchronous = FULL")
             _migrate(self._writer, path)
@@ -173,6 +174,19 @@ def _make_private(path: Path) -> None:
 
 def _connect(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
+
+
+def _switch_to_wal(connection: sqlite3.Connection) -> None:
+    """Puts a file into WAL mode; SQLite does not wait for another process that does the same, so this does."""
+    until = time.monotonic() + _BUSY_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                raise
+            time.sleep(0.01)
 
 
 def _migrate(connection: sqlite3.Connection, path: Path) -> None:
