@@ -216,7 +216,7 @@ class StreamCut(UpstreamError):
 
 CALLERS_FAULT: Final = frozenset({Reason.BAD_REQUEST, Reason.CONTEXT_TOO_LONG, Reason.CONTENT_FILTERED})
 
-# reason -> (status, code): the faults that are not the caller's, never shown as its own (failures.md, 1)
+# reason -> (status, code): the faults that are not the caller's, never shown as its own (docs/failures.md)
 _OURS: Final[Mapping[Reason, tuple[int, str]]] = {
     Reason.CONNECT: (502, "upstream_unreachable"),
     Reason.TIMEOUT: (504, "upstream_timeout"),

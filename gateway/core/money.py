@@ -23,7 +23,7 @@ MILLION: Final = 1_000_000
 class Usage(msgspec.Struct, frozen=True, gc=False):
     """Tokens of one answer; each token stands in exactly one bucket.
 
-    `raw` is the provider's usage object as it came (JSON). `suspect` marks an object that broke a law of money.md
+    `raw` is the provider's usage object as it came (JSON). `suspect` marks an object that contradicts itself
     (a negative bucket, or buckets that do not sum to the provider's totals); `estimated` one that we made.
     """
 

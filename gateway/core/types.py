@@ -97,7 +97,7 @@ class Origin(msgspec.Struct, frozen=True):
 
 
 class Timeouts(msgspec.Struct, frozen=True):
-    """Deadlines in seconds (failures.md, 3); `idle_s` is between pieces of content."""
+    """Deadlines in seconds; `idle_s` is between pieces of content."""
 
     connect_s: float = 2.0
     tls_s: float = 3.0
@@ -166,7 +166,7 @@ class FailurePolicy(msgspec.Struct, frozen=True):
     """A route's `on_failure`: how far the attempt loop may go. Times in seconds."""
 
     attempts: int = 3
-    errors: frozenset[Reason] | None = None  # None: all that failures.md allows; a set can only narrow
+    errors: frozenset[Reason] | None = None  # None: all that docs/failures.md allows; a set can only narrow
     first_token_s: float | None = None
     deadline_s: float | None = None
     patience_s: float = 0.0
