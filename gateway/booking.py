@@ -1,14 +1,8 @@
-"""The end of a call, told once: its receipt into the journal; then, behind the call, its numbers to whoever learns.
-
-The receipt is written before the answer's last byte leaves. Metrics, measurements and spans follow a few milliseconds
-later, many calls at a time: told one by one between other work they cost three times as much (caches gone cold).
-"""
+"""The end of a call, told once: its receipt into the journal, its numbers into metrics and measurements, its span."""
 
 from __future__ import annotations
 
-import asyncio
 import time
-from typing import Final
 
 from gateway.accounting.journal import JournalFull
 from gateway.accounting.ledger import Ledger
@@ -17,21 +11,18 @@ from gateway.accounting.trace import Trace
 from gateway.measure import Measurements
 from gateway.telemetry import CallFacts, FailedAttempt, Telemetry, names
 
-_DIGEST_AFTER_S: Final = 0.005
-
 
 class Booking:
-    """Books calls. `book` returns once the receipt is safe; `digest` tells the rest, and is called by itself."""
+    """Books calls; once `book` returns the receipt is safe, and the answer's last byte may leave."""
 
     def __init__(self, ledger: Ledger, telemetry: Telemetry, measurements: Measurements) -> None:
         self._ledger = ledger
         self._metrics = telemetry.metrics
         self._traces = telemetry.traces
         self._measurements = measurements
-        self._booked: list[tuple[Trace, Receipt, float]] = []
 
     def book(self, trace: Trace) -> None:
-        """Writes the receipt of a call that has ended; called exactly once per call."""
+        """Writes the receipt of a call that has ended, and tells who learns of it; called exactly once per call."""
         trace.booked = True
         now = time.monotonic()
         receipt = trace.receipt(now)
@@ -39,19 +30,11 @@ class Booking:
             self._ledger.close(receipt)
         except JournalFull:
             pass  # kept until the disk has room again; meanwhile no new call is let in
-        if not self._booked:
-            asyncio.get_running_loop().call_later(_DIGEST_AFTER_S, self.digest)
-        self._booked.append((trace, receipt, now))
-
-    def digest(self) -> None:
-        """Tells metrics, measurements and traces of every call booked since."""
-        booked, self._booked = self._booked, []
-        for trace, receipt, ended_at in booked:
-            self._count(trace, receipt, ended_at)
-            if receipt.status == 200 and receipt.reason is None and receipt.cache != "hit":
-                self._learn(trace, ended_at)
-            if trace.context is not None and trace.context.sampled:
-                self._traces.end(trace.context, _facts(trace, receipt, ended_at))
+        self._count(trace, receipt, now)
+        if receipt.status == 200 and receipt.reason is None and receipt.cache != "hit":
+            self._learn(trace, now)
+        if trace.context is not None and trace.context.sampled:
+            self._traces.end(trace.context, _facts(trace, receipt, now))
 
     def _count(self, trace: Trace, receipt: Receipt, ended_at: float) -> None:
         metrics = self._metrics

@@ -92,11 +92,6 @@ class Pipeline:
         self._told: set[tuple[str, Reason]] = set()
         self.snapshot = snapshot
 
-    def metrics(self) -> bytes:
-        """Returns all metrics as Prometheus' text, every finished call counted."""
-        self._booking.digest()
-        return self._services.telemetry.prometheus()
-
     def next_id(self) -> str:
         """Returns the id of a new call: unguessable by boot, ordered within it."""
         self._serial += 1

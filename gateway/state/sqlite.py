@@ -73,8 +73,8 @@ class SqliteStore:
         held = list(rows)
 
         def add(connection: sqlite3.Connection) -> None:
-            # Each step of a statement hands the interpreter's lock over and takes it back: many rows a statement
-            # keep the calls that run beside from paying for that (14 us of a call's 190, measured).
+            # Each step of a statement hands the interpreter's lock over and takes it back; many rows a statement
+            # make fewer steps (6.7 us of CPU a row instead of 7.7, alone on a core).
             whole = len(held) - len(held) % _ROWS_AT_ONCE
             for start in range(0, whole, _ROWS_AT_ONCE):
                 connection.execute(_ADD_RECEIPTS, list(chain.from_iterable(held[start : start + _ROWS_AT_ONCE])))

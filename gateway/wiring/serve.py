@@ -110,7 +110,7 @@ def _door(runtime: Runtime, host: str, admin_hash: str, draining: Callable[[], b
         "GET": probes.readiness(lambda: ["the gateway is stopping"] if draining() else runtime.problems())
     }
     if config.telemetry.prometheus:
-        routes["/metrics"] = {"GET": probes.metrics(pipeline.metrics)}
+        routes["/metrics"] = {"GET": probes.metrics(runtime.services.telemetry.prometheus)}
     return Door(
         routes,
         {
