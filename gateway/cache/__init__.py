@@ -15,14 +15,13 @@ from typing import Final, Literal
 
 import msgspec
 
-from gateway.cache.flight import Flight, Flights, Head, Passenger
+from gateway.cache.flight import FINISHES, Flight, Flights, Head, Passenger
 from gateway.core.types import Call, Deployment, Plan, Principal, Request
 from gateway.state.cache import Entry, ResponseCache
 
 __all__ = ["Cache", "CacheSettings", "Entry", "Flight", "Flights", "Head", "Passenger", "Terms", "epoch_of"]
 
 _ENDPOINTS: Final = frozenset({"chat", "completions", "embeddings"})
-_FINISHES: Final = frozenset({"stop", "length", "tool_calls"})
 
 # Fields that say how an answer is delivered or who asked, not what is asked.
 _NOT_ASKED: Final = ("stream", "stream_options", "user", "metadata")
@@ -115,7 +114,7 @@ class Cache:
 
     async def keep(self, entry: Entry, endpoint: str) -> bool:
         """Keeps an answer that is whole, ended of itself and is not too large; returns whether it did."""
-        whole = entry.finish in _FINISHES or (endpoint == "embeddings" and entry.finish is None)
+        whole = entry.finish in FINISHES or (endpoint == "embeddings" and entry.finish is None)
         if entry.status != 200 or not whole or len(entry.body) > self._settings.max_entry_bytes:
             return False
         await self._store.put(entry)

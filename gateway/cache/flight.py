@@ -32,6 +32,7 @@ from gateway.core.errors import CALLER_GONE, CallError, Overloaded
 from gateway.core.types import Call
 from gateway.state.cache import Entry
 
+FINISHES: Final = frozenset({"stop", "length", "tool_calls"})  # of answers that others may be given
 _PASSING: Final = frozenset({401, 403, 408, 429, 499})  # statuses below 500 that another caller need not share
 
 
@@ -114,6 +115,14 @@ class Flight:
     def ended(self) -> bool:
         """Says whether nothing more will come."""
         return self.entry is not None or self.error is not None
+
+    @property
+    def boardable(self) -> bool:
+        """Says whether an identical call may still join: not what failed or is too large, nor an end that is no
+        answer to share, once it has landed."""
+        if self.error is not None or self.overflowed:
+            return False
+        return self.entry is None or self.entry.finish is None or self.entry.finish in FINISHES
 
     @property
     def published(self) -> int:
@@ -265,7 +274,7 @@ class Flights:
     def find(self, key: tuple[bytes, frozenset[str]], lead: Lead, generation: int) -> tuple[Flight, bool]:
         """Returns the flight that may be boarded, and whether it was started just now."""
         flight = self._flying.get(key)
-        if flight is not None and flight.error is None and not flight.overflowed:
+        if flight is not None and flight.boardable:
             return flight, False
         flight = self._flying[key] = Flight(self._max_bytes, generation)
         flight.task = asyncio.create_task(lead(flight))
