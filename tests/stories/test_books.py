@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import hashlib
 import io
 import re
+import time
 from typing import Any
 
 import pytest
@@ -143,11 +145,22 @@ async def test_an_unknown_decision_is_not_found(world: World) -> None:
     assert (await world.get("/admin/nothing")).error["code"] == "unknown_url"
 
 
+async def shown(world: World, sample: str) -> None:
+    """Waits until a sample is on the page of metrics."""
+    deadline = time.monotonic() + 5
+    while sample not in (await world.get("/metrics")).text.splitlines():
+        assert time.monotonic() < deadline, sample
+        await asyncio.sleep(0.01)
+
+
 async def test_metrics_parse_and_count(world: World) -> None:
     provider = await world.simulator()
     await world.serve({"books-metrics": at(provider)})
     provider.faults["demo"] = [None, None, *[Fault("reset")] * 3]
-    answers = [await world.chat(stream=stream) for stream in (False, True, False)]
+    answers = [await world.chat(stream=stream) for stream in (False, True)]
+    await shown(world, f'headgate_upstream_connections{{origin="{provider.url}",state="active"}} 0')
+    await shown(world, f'headgate_upstream_connections{{origin="{provider.url}",state="idle"}} 1')
+    answers.append(await world.chat())
     assert [got.status for got in answers] == [200, 200, 502]
     page = await world.get("/metrics")
     assert page.headers["content-type"].startswith("text/plain; version=0.0.4")
@@ -174,8 +187,6 @@ async def test_metrics_parse_and_count(world: World) -> None:
     found = [key for key in values if key.startswith("headgate_cost_nano_usd_total") and "books-metrics" in key]
     assert [values[key] for key in found] == [spent]
     assert values['headgate_failed_attempts_total{deployment="books-metrics",reason="connect"}'] >= 1
-    origin = f'{{origin="{provider.url}",state="active"}}'
-    assert values[f"headgate_upstream_connections{origin}"] == 0
     assert values["headgate_cache_bytes"] >= values["headgate_cache_entries"] >= 0
     ttft = 'headgate_time_to_first_token_seconds_count{deployment="books-metrics"}'
     assert values[ttft] == 1
