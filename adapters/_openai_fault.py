@@ -184,6 +184,8 @@ def _told(error: Mapping[str, Json]) -> Told:
     code = error.get("code")
     statuses = (error.get("status_code"), code, error.get("status"))  # Groq in-band, OpenRouter and vLLM, others
     status = next((s for s in map(_status, statuses) if s is not None), None)
+    if _status(code) is not None:
+        code = None  # vLLM repeats the status there: no word of what is wrong
     inner = error.get("innererror")  # Azure says there which of its policies it was
     if isinstance(inner, dict) and _word(inner.get("code")) is not None and not error.get("type"):
         return Told(_message(error), _word(inner["code"]), _word(code), _word(error.get("param")), status)

@@ -28,6 +28,8 @@ _decode_answer: Final = msgspec.json.Decoder(Answer).decode
 class UnaryRelay:
     """Gathers one JSON answer, reads usage and finish from it, and hands the same bytes on at its end."""
 
+    __slots__ = ("_pieces", "complete", "dropped", "finish", "output_bytes", "progress", "started", "usage")
+
     def __init__(self) -> None:
         self.started = False
         self.progress = 0
@@ -86,6 +88,19 @@ class StreamRelay:
     A finish reason for every choice seen, then `[DONE]` or the end of the HTTP body, is an end; everything else is a
     cut. The usage-only chunk is taken out where the caller did not ask for it; an event that is no JSON is dropped.
     """
+
+    __slots__ = (
+        "_finished",
+        "_framer",
+        "_usage_asked",
+        "complete",
+        "dropped",
+        "finish",
+        "output_bytes",
+        "progress",
+        "started",
+        "usage",
+    )
 
     def __init__(self, call: Call) -> None:
         self.started = False

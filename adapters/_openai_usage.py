@@ -137,16 +137,19 @@ def read_usage(raw: bytes, service_tier: str | None) -> Usage | None:
         audio = min(audio, fresh)
         image = min(image, fresh - audio)
         fresh -= audio + image
+    # By place: of the two ways of writing to the cache, these providers bill the short one.
     return Usage(
-        fresh_input=fresh,
-        cached_input=cached,
-        cache_write_5m=written,
-        audio_input=audio,
-        image_input=image,
-        output_text=text,
-        reasoning=reasoning,
-        audio_output=spoken,
-        raw=raw,
-        suspect=suspect,
-        service_tier=service_tier or tokens.service_tier,
+        fresh,
+        cached,
+        written,
+        0,
+        audio,
+        image,
+        text,
+        reasoning,
+        spoken,
+        raw,
+        suspect,
+        False,
+        service_tier or tokens.service_tier,
     )

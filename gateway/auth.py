@@ -44,7 +44,9 @@ class Keys:
             return self._stranger("The Authorization header must be `Bearer YOUR_KEY`.")
         principal = self._principals.get(sha256(authorization[7:].strip()).digest())
         if principal is None:
-            return self._stranger("Incorrect API key provided.")
+            return self._stranger(
+                "Incorrect API key provided: keys are this gateway's own (`headgate keys create`), not a provider's."
+            )
         if not principal.enabled:
             raise Unauthorized("This API key has been disabled.")
         if principal.expires_at is not None and now >= principal.expires_at:

@@ -6,7 +6,8 @@ import time
 
 from gateway.accounting.journal import JournalFull
 from gateway.accounting.ledger import Ledger
-from gateway.accounting.receipts import Receipt
+from gateway.accounting.pairings import Pairing
+from gateway.accounting.receipts import Settled
 from gateway.accounting.trace import Trace
 from gateway.measure import Measurements
 from gateway.telemetry import CallFacts, FailedAttempt, Telemetry, names
@@ -25,23 +26,23 @@ class Booking:
         """Writes the receipt of a call that has ended, and tells who learns of it; called exactly once per call."""
         trace.booked = True
         now = time.monotonic()
-        receipt = trace.receipt(now)
+        receipt, paired = trace.receipt(now), trace.paired(trace.answered_by)
         try:
-            self._ledger.close(receipt)
+            self._ledger.close(receipt, paired.json)
         except JournalFull:
             pass  # kept until the disk has room again; meanwhile no new call is let in
-        self._count(trace, receipt, now)
+        self._count(trace, receipt, paired.facts, now)
         if receipt.status == 200 and receipt.reason is None and receipt.cache != "hit":
             self._learn(trace, now)
         if trace.context is not None and trace.context.sampled:
-            self._traces.end(trace.context, _facts(trace, receipt, now))
+            self._traces.end(trace.context, _facts(trace, receipt, paired.facts, now))
 
-    def _count(self, trace: Trace, receipt: Receipt, ended_at: float) -> None:
+    def _count(self, trace: Trace, receipt: Settled, pairing: Pairing, ended_at: float) -> None:
         metrics = self._metrics
         metrics.record_call(
-            receipt.route or "",
-            receipt.deployment or "",
-            receipt.team or "",
+            pairing.route or "",
+            pairing.deployment or "",
+            pairing.team or "",
             receipt.status,
             receipt.reason or "",
             usage=trace.usage,
@@ -54,7 +55,7 @@ class Booking:
             overhead_s=(receipt.overhead_us or 0) / 1e6,
         )
         if receipt.dropped_events:
-            metrics.count(names.DROPPED_EVENTS, (receipt.deployment or "",), receipt.dropped_events)
+            metrics.count(names.DROPPED_EVENTS, (pairing.deployment or "",), receipt.dropped_events)
         if len(receipt.attempts) > 1 or receipt.reason is not None:
             for line in receipt.attempts:
                 if line.reason is not None:
@@ -75,7 +76,7 @@ class Booking:
         )
 
 
-def _facts(trace: Trace, receipt: Receipt, ended_at: float) -> CallFacts:
+def _facts(trace: Trace, receipt: Settled, pairing: Pairing, ended_at: float) -> CallFacts:
     began_ns = int(receipt.time * 1e9)
     deployment = trace.answered_by
     return CallFacts(
@@ -83,20 +84,20 @@ def _facts(trace: Trace, receipt: Receipt, ended_at: float) -> CallFacts:
         ended_ns=began_ns + int((ended_at - trace.arrived_at) * 1e9),
         endpoint=trace.call.endpoint,
         status=receipt.status,
-        request_model=receipt.model,
-        response_model=receipt.upstream_model,
+        request_model=pairing.model,
+        response_model=pairing.upstream_model,
         kind=deployment.kind if deployment is not None else None,
         origin=deployment.endpoints[0].origin if deployment is not None and deployment.endpoints else None,
-        stream=receipt.stream,
+        stream=pairing.stream,
         max_tokens=trace.call.max_tokens,
         temperature=trace.call.temperature,
         finish=receipt.finish,
         usage=trace.usage,
         ttft_s=None if receipt.ttft_us is None else receipt.ttft_us / 1e6,
         reason=receipt.reason,
-        route=receipt.route,
-        deployment=receipt.deployment,
-        team=receipt.team,
+        route=pairing.route,
+        deployment=pairing.deployment,
+        team=pairing.team,
         cache=receipt.cache,
         nano_usd=receipt.cost_nano,
         failed=tuple(

@@ -21,6 +21,7 @@ class FlightReply:
 
     def __init__(self, run: Run, key: bytes, flight: Flight) -> None:
         self.started = False
+        self.push = None  # whoever publishes waits for the slowest passenger
         self._run = run
         self._key = key
         self._flight = flight
@@ -90,7 +91,7 @@ class CachedAnswers:
                 await self._fresh(run, FlightReply(run, key, flight))
             except CallError as error:
                 if not run.trace.booked:  # its caller may have left those who follow alone with it
-                    run.trace.status, run.trace.reason = error.status, run.trace.reason or error.code
+                    run.trace.status, run.trace.reason = error.status, run.trace.reason or error.word
                     self._book(run.trace)
                 raise
             if flight.entry is not None and flight.entry.body:
@@ -102,7 +103,7 @@ class CachedAnswers:
             except CallError as error:
                 if not reply.started:
                     raise
-                self._book_ride(run, passenger, 200, error.code)
+                self._book_ride(run, passenger, 200, error.word)
                 await reply.break_off(error)
             except asyncio.CancelledError as cancelled:
                 task = asyncio.current_task()

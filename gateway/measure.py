@@ -15,7 +15,7 @@ from typing import Final
 
 from gateway.core.money import Usage
 from gateway.core.policy import Measured, View, bucket_of
-from gateway.core.types import Call
+from gateway.core.types import Call, Endpoint
 
 DEFAULT_WINDOW_S: Final = 300.0
 _PARTS: Final = 30  # of a window: it slides in thirtieths
@@ -160,6 +160,7 @@ class Measurements:
         self._windows = {DEFAULT_WINDOW_S: self._default}
         self._measured_by_window = {DEFAULT_WINDOW_S: self._default.measured}
         self._in_flight: dict[str, int] = {}
+        self.at_endpoints: dict[str, int] = {}  # attempts in flight, by the endpoint's id
         self._load: dict[str, float] = {}
         self._cached_share: dict[str, float] = {}
         self._outputs: dict[str, dict[str, float]] = {}
@@ -197,17 +198,19 @@ class Measurements:
             self._measured_by_window,
         )
 
-    def begin(self, deployment: str) -> None:
+    def begin(self, endpoint: Endpoint) -> None:
         """Counts an attempt in flight."""
-        self._in_flight[deployment] = self._in_flight.get(deployment, 0) + 1
+        for counts, name in ((self._in_flight, endpoint.deployment), (self.at_endpoints, endpoint.id)):
+            counts[name] = counts.get(name, 0) + 1
 
-    def end(self, deployment: str) -> None:
+    def end(self, endpoint: Endpoint) -> None:
         """Counts it out again; called exactly once per `begin`."""
-        left = self._in_flight[deployment] - 1
-        if left:
-            self._in_flight[deployment] = left
-        else:
-            del self._in_flight[deployment]
+        for counts, name in ((self._in_flight, endpoint.deployment), (self.at_endpoints, endpoint.id)):
+            left = counts[name] - 1
+            if left:
+                counts[name] = left
+            else:
+                del counts[name]
 
     def set_load(self, deployment: str, load: float) -> None:
         """Takes a pool's load (0 to 1)."""

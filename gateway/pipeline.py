@@ -115,7 +115,7 @@ class Pipeline:
         """Answers one call. Raises CallError where the door shall say so, ClientGone where nobody is left to tell."""
         snapshot = self.snapshot
         blank = Call(ask.id, ask.dialect.endpoint, ask.dialect.name, b"")
-        trace = Trace(blank, ask.principal, ask.arrived_at, snapshot.revision, time.time(), self._context(ask.headers))
+        trace = Trace(blank, ask.principal, ask.arrived_at, snapshot.pairings, time.time(), self._context(ask.headers))
         try:
             trace.call = ask.dialect.parse(ask.id, ask.body, ask.headers, int(trace.time))
             if snapshot.classifier.own_headers:
@@ -129,7 +129,7 @@ class Pipeline:
                 await self._cached.answer(run, terms, reply)
         except CallError as error:
             if not trace.booked:
-                trace.status, trace.reason = error.status, trace.reason or error.code
+                trace.status, trace.reason = error.status, trace.reason or error.word
                 if isinstance(error, Forbidden | Overloaded):  # of rules and limits: never of what was asked
                     trace.refusal = error.message
                 self._booking.book(trace)
@@ -182,6 +182,7 @@ class Pipeline:
             now=trace.planned_at,
             deadline=run.deadline,
             turn=self._serial,
+            in_flight=services.measurements.at_endpoints,
             repeatable=run.call.repeatable,
         )
         error: UpstreamError | None = None
@@ -231,7 +232,7 @@ class Pipeline:
                 raise
             trace.queued_s += time.monotonic() - asked_at
         began_at = trace.begin(attempt)
-        measurements.begin(deployment.name)
+        measurements.begin(attempt.endpoint)
         probe = breakers.begin(attempt.endpoint, began_at)
         exchange, error = None, None
         run.outcome = ABANDONED
@@ -242,10 +243,11 @@ class Pipeline:
                 request = msgspec.structs.replace(request, headers=request.headers + trace.context.headers)
             trace.warnings = request.warnings
             if not trace.opened:
-                services.ledger.open(trace.opening(attempt))
+                services.ledger.open(trace.opening(attempt), trace.paired(deployment).json)
                 trace.opened = True
-            # An answer in one piece has no first token to wait for: only the whole call's deadline holds.
-            expires_at = began_at + attempt.first_token_s if run.call.stream else run.deadline
+            # An answer in one piece has no first token to wait for.
+            wait_s = attempt.first_token_s if run.call.stream else deployment.timeouts.answer_s
+            expires_at = min(began_at + wait_s, run.deadline)
             exchange = await services.transports[attempt.endpoint.transport].send(
                 attempt.endpoint, request, deployment.timeouts, expires_at
             )
@@ -260,7 +262,7 @@ class Pipeline:
             if exchange is not None:
                 exchange.abort()
             admission.leave(deployment.name)
-            measurements.end(deployment.name)
+            measurements.end(attempt.endpoint)
             breakers.record(attempt.endpoint, run.outcome, probe)
         return error
 
@@ -289,7 +291,7 @@ class Pipeline:
         if decoder is not None:
             trace.dropped_events += decoder.dropped
         run.decoder = None
-        if TABLE[failure.reason].notify:
+        if TABLE[failure.reason].notify or failure.notify:
             self._tell(attempt, failure)
         now = time.monotonic()
         trace.failed(attempt, now, failure.reason.value, failure.status)
@@ -309,7 +311,10 @@ class Pipeline:
         what = (attempt.endpoint.id, failure.reason)
         if what not in self._told:
             self._told.add(what)
-            _log.error("upstream_needs_attention", endpoint=what[0], reason=what[1].value, status=failure.status)
+            why = failure.message if failure.notify else None  # ours; what a provider said stays out of the log
+            _log.error(
+                "upstream_needs_attention", endpoint=what[0], reason=what[1].value, status=failure.status, why=why
+            )
 
     async def _cancelled(self, run: Run, reply: Reply, caller_left: bool) -> None:
         """Ends a call whose caller left, or that a stop of the gateway overtook: booked, and told in-band."""

@@ -31,6 +31,14 @@ class Reply(Protocol):
 
     async def start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None: ...
 
+    @property
+    def push(self) -> Callable[[bytes], bool] | None:
+        """Writes a piece at once; says False where the next had better be `write`n, which waits for the caller.
+
+        None where nothing can be written without waiting.
+        """
+        ...
+
     def write(self, data: bytes) -> Awaitable[None]: ...
 
     def finish(self, data: bytes) -> Awaitable[None]: ...
@@ -77,41 +85,32 @@ async def relay(
     Nothing leaves before the first content: an error inside a 200, or an empty stream, can still go elsewhere.
     Raises UpstreamError (StreamCut among them); `reply.started` then says whether content has left.
     """
-    decoder, trace, deadline = run.decoder, run.trace, run.deadline
-    assert decoder is not None
-    idle_s = attempt.deployment.timeouts.idle_s
-    held: list[bytes] = []
-    progress = 0
+    flow = _Flow(run, attempt, exchange, reply)
+    decoder, trace, held = flow.decoder, run.trace, flow.held
+    take: Callable[[bytes], bool] | None = None
     while True:
-        data = await exchange.next()
+        data = await exchange.next(take)
         if data is None:
             held += decoder.end()
             break
-        held += decoder.feed(data)
-        now = time.monotonic()
-        if decoder.progress != progress:
-            progress = decoder.progress
-            trace.last_at = now
-            if not trace.first_at:
-                trace.first_at = now
-            exchange.expires_at = now + idle_s if now + idle_s < deadline else deadline
-        elif not run.call.stream:  # an answer in one piece is silent until it is there, and then comes at once
-            exchange.expires_at = min(now + idle_s, deadline)
+        if data:
+            flow.hear(data)
         if decoder.complete:
             break
-        if held and decoder.started:
+        if (held and decoder.started) or not data:
             if not reply.started:
                 await reply.start(200, answer_headers(run, attempt.deployment.name))
-            piece = held[0] if len(held) == 1 else b"".join(held)
-            held.clear()
-            await reply.write(piece)
-            taken_s = time.monotonic() - now
+            began_at = time.monotonic()
+            await reply.write(flow.piece())
+            taken_s = time.monotonic() - began_at
             if taken_s > NOTICED_S:  # a slow caller is no fault of the upstream's: what it takes is not counted
-                exchange.expires_at = min(exchange.expires_at + taken_s, deadline)
+                exchange.expires_at = min(exchange.expires_at + taken_s, run.deadline)
+            if reply.push is not None:
+                take = flow.pass_on
     if not trace.first_at:
         trace.first_at = trace.last_at = time.monotonic()
     whole(run, attempt)
-    last = held[0] if len(held) == 1 else b"".join(held)
+    last = flow.piece()
     if not reply.started:
         headers = answer_headers(run, attempt.deployment.name)
         if not run.call.stream:
@@ -120,6 +119,56 @@ async def relay(
     await reply.finish(last)
     if data is not None:
         await _drain(exchange)
+
+
+class _Flow:
+    """What has come of one answer and has not left, and how far the answer has got."""
+
+    __slots__ = ("_deadline", "_exchange", "_idle_s", "_progress", "_push", "_stream", "_trace", "decoder", "held")
+
+    def __init__(self, run: Run, attempt: Attempt, exchange: Exchange, reply: Reply) -> None:
+        assert run.decoder is not None
+        self.decoder = run.decoder
+        self.held: list[bytes] = []
+        self._trace = run.trace
+        self._exchange = exchange
+        self._push = reply.push
+        self._idle_s = attempt.deployment.timeouts.idle_s
+        self._deadline = run.deadline
+        self._stream = run.call.stream
+        self._progress = 0
+
+    def hear(self, data: bytes) -> None:
+        """Reads what came; content moves the deadline, for the upstream is not silent."""
+        decoder, trace, deadline = self.decoder, self._trace, self._deadline
+        self.held += decoder.feed(data)
+        now = time.monotonic()
+        if decoder.progress != self._progress:
+            self._progress = decoder.progress
+            trace.last_at = now
+            if not trace.first_at:
+                trace.first_at = now
+        elif self._stream:  # an answer in one piece is silent until it is there, and then comes at once
+            return
+        expires_at = now + self._idle_s
+        self._exchange.expires_at = expires_at if expires_at < deadline else deadline
+
+    def pass_on(self, data: bytes) -> bool:
+        """Reads what came and writes it on at once: a chunk goes from socket to socket without waking the task.
+
+        Returns False where the task has to look: the answer is whole, or the caller reads too slowly.
+        """
+        self.hear(data)
+        if self.decoder.complete:
+            return False
+        return not self.held or (self._push is not None and self._push(self.piece()))
+
+    def piece(self) -> bytes:
+        """Returns what is held, which it then is no more."""
+        held = self.held
+        piece = held[0] if len(held) == 1 else b"".join(held)
+        held.clear()
+        return piece
 
 
 async def _drain(exchange: Exchange) -> None:

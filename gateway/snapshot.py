@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 
 import msgspec
 
+from gateway.accounting.pairings import Pairings
 from gateway.auth import Keys
 from gateway.cache import Cache
 from gateway.classify import Classifier
@@ -31,6 +32,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     routing: Routing
     dearest_first: Mapping[str, tuple[Deployment, ...]]  # by route: its deployments that have a price
     cache: Cache
+    pairings: Pairings
     epoch: bytes
 
     @property

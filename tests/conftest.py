@@ -7,9 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 if TYPE_CHECKING:
     from tests.stories.house import House, World
+
+# The same examples in every run, and none that is too slow: a busy machine is no defect. For others, and the
+# deadline back: --hypothesis-profile=default.
+settings.load_profile("ci")
 
 _SHOWN = 50  # of what a gateway said, the last lines
 

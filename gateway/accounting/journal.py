@@ -19,7 +19,7 @@ from typing import Final, Literal
 
 import structlog
 
-from gateway.accounting.receipts import CLOSED, OPENED, Line, Opening, Receipt
+from gateway.accounting.receipts import CLOSED, OPENED, Opening, Receipt, Settled, line_of
 from gateway.core.errors import ConfigError, Overloaded
 
 Sync = Literal["off", "interval", "always"]
@@ -54,7 +54,6 @@ class Journal:
         self.directory = directory
         self.max_bytes = max_bytes
         self._claim = _claim(directory)
-        self._line = Line()
         self._in_flight: dict[str, bytes] = {}  # id -> opening line
         self._owed: list[tuple[str, bytes]] = []  # receipts that the disk did not take
         self._write_lock = threading.Lock()
@@ -86,25 +85,28 @@ class Journal:
         """How many calls have been opened and not closed."""
         return len(self._in_flight)
 
-    def open(self, opening: Opening) -> None:
-        """Notes that a call begins to cost; raises JournalFull where its receipt might find no room."""
+    def open(self, opening: Opening, shared: bytes = b"{") -> None:
+        """Notes that a call begins to cost; raises JournalFull where its receipt might find no room.
+
+        `shared` is what the call has in common with others (`Pairing.json`), as for `close`.
+        """
         with self._write_lock:
             if self._owed:
                 self._settle_owed()
             if self._size + self._sealed_size >= self.max_bytes:
                 raise JournalFull("the accounting journal is full", retry_after_s=1.0)
-            line = bytes(self._line.write(OPENED, opening))
-            self._append(line)
-            self._in_flight[opening.id] = line
+            written = line_of(OPENED, opening, shared)
+            self._append(written)
+            self._in_flight[opening.id] = written
 
-    def close(self, receipt: Receipt) -> None:
+    def close(self, receipt: Settled | Receipt, shared: bytes = b"{") -> None:
         """Writes a receipt; raises JournalFull where the disk takes nothing, and then keeps it for the next chance."""
         with self._write_lock:
-            line = self._line.write(CLOSED, receipt)
+            written = line_of(CLOSED, receipt, shared)
             try:
-                self._append(line)
+                self._append(written)
             except JournalFull:
-                self._owed.append((receipt.id, bytes(line)))
+                self._owed.append((receipt.id, written))
                 raise
             self._in_flight.pop(receipt.id, None)
 
@@ -162,7 +164,7 @@ class Journal:
     def _path(self) -> Path:
         return self.directory / f"{self._number:012d}{_SUFFIX}"
 
-    def _append(self, line: bytes | bytearray) -> None:
+    def _append(self, line: bytes) -> None:
         """Writes a whole line or none of it."""
         try:
             written = os.write(self._descriptor, line)

@@ -101,6 +101,37 @@ class Receipt(Summary, frozen=True, gc=False, omit_defaults=True):
     decision: Any = None
 
 
+class Settled(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """What of a receipt its call's `Pairing` does not say; the names are the receipt's."""
+
+    id: str
+    time: float
+    key: str
+    status: int
+    user: str | None = None
+    tokens: dict[str, Tokens] = {}
+    cost_nano: Nano | None = None
+    saved_nano: Nano | None = None
+    price_version: str | None = None
+    estimated: bool = False
+    cache: str = "-"
+    reason: str | None = None
+    refusal: str | None = None
+    finish: str | None = None
+    cost: dict[str, Nano] = {}
+    dearest_nano: Nano | None = None
+    usage_suspect: bool = False
+    dropped_events: int = 0
+    ttft_us: int | None = None
+    tpot_us: int | None = None
+    e2e_us: int | None = None
+    queue_us: int | None = None
+    overhead_us: int | None = None
+    raw_usage: msgspec.Raw = NOTHING
+    attempts: tuple[AttemptLine, ...] = ()
+    decision: Any = None
+
+
 class Opening(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """What is known as a call's first attempt begins: the receipt it gets if this process dies before its end.
 
@@ -150,27 +181,21 @@ _RARE_BUCKETS: Final = tuple(bucket for bucket in BUCKETS if bucket not in ("fre
 OPENED: Final = 0x6F  # "o"
 CLOSED: Final = 0x72  # "r"
 
-_encoder: Final = msgspec.json.Encoder()
+_encode: Final = msgspec.json.Encoder().encode
 _receipts: Final = msgspec.json.Decoder(Receipt)
 _summaries: Final = msgspec.json.Decoder(Summary)
 _openings: Final = msgspec.json.Decoder(Opening)
 
 
-class Line:
-    """Writes journal lines into one buffer: a tag, the JSON, a newline; the buffer holds until the next line."""
+def line_of(tag: int, value: Opening | Settled | Receipt, shared: bytes = b"{") -> bytes:
+    """Returns a journal line: the tag, the JSON of a value and what it shares (`Pairing.json`), a newline.
 
-    def __init__(self) -> None:
-        self._buffer = bytearray(8192)
-
-    def write(self, tag: int, value: Opening | Receipt) -> bytearray:
-        """Returns the line of a value. A provider's own JSON may hold newlines, which would end the line early."""
-        buffer = self._buffer
-        _encoder.encode_into(value, buffer, 1)
-        buffer[0] = tag
-        if b"\n" in buffer:
-            buffer = self._buffer = buffer.replace(b"\n", b" ")
-        buffer += b"\n"
-        return buffer
+    A provider's own JSON may hold newlines, which would end the line early.
+    """
+    json = _encode(value)
+    if b"\n" in json:
+        json = json.replace(b"\n", b" ")
+    return b"%c%b%b\n" % (tag, shared, json[1:])
 
 
 def read_receipt(body: bytes) -> Receipt:
@@ -187,7 +212,7 @@ def interrupted(body: bytes, price_of: Callable[[str], Price | None]) -> bytes:
     usage = Usage(fresh_input=known.pop("input_tokens"), estimated=True)
     price = price_of(known["price_version"]) if known["price_version"] is not None else None
     cost = charge(usage, price) if price is not None else None
-    return _encoder.encode(
+    return _encode(
         Receipt(
             **known,
             status=499,

@@ -9,7 +9,8 @@ from typing import Final
 
 import msgspec
 
-from gateway.accounting.receipts import NOTHING, AttemptLine, Opening, Receipt, tokens_of
+from gateway.accounting.pairings import Paired, Pairings
+from gateway.accounting.receipts import NOTHING, AttemptLine, Opening, Settled, tokens_of
 from gateway.core.errors import Reason
 from gateway.core.money import Cost, Usage, charge
 from gateway.core.types import Attempt, Call, Deployment, Plan, Principal, Sensitivity
@@ -23,7 +24,7 @@ class Trace(msgspec.Struct):
     call: Call
     principal: Principal
     arrived_at: float
-    revision: int
+    pairings: Pairings
     time: float
     context: TraceContext | None = None  # the distributed trace that the call is in
     parsed_at: float = 0.0
@@ -128,35 +129,26 @@ class Trace(msgspec.Struct):
             return None
         return (self.last_at - self.first_at) / (self.usage.output_tokens - 1)
 
+    def paired(self, deployment: Deployment | None) -> Paired:
+        """Returns what this call has in common with others that went to the same place."""
+        route = self.plan.route if self.plan is not None else None
+        return self.pairings.of(self.call, self.principal, route, deployment, self.level_name)
+
     def opening(self, attempt: Attempt) -> Opening:
-        """Returns the line that stands for this call until its receipt does."""
-        deployment, call, principal, plan = attempt.deployment, self.call, self.principal, self.plan
-        price = deployment.price
+        """Returns what stands, beside its pairing, for this call until its receipt does."""
+        price = attempt.deployment.price
         return Opening(
-            id=call.id,
+            id=self.call.id,
             time=self.time,
-            key=principal.key,
-            team=principal.team,
-            user=call.user or principal.user,
-            tags=principal.tags,
-            route=plan.route if plan is not None else None,
-            deployment=deployment.name,
-            provider=deployment.provider,
-            model=call.model,
-            upstream_model=deployment.model,
-            sensitivity=self.level_name,
-            dialect=call.dialect,
-            endpoint=call.endpoint,
-            stream=call.stream,
+            key=self.principal.key,
+            user=self.call.user or self.principal.user,
             input_tokens=self.input_tokens,
             price_version=price.version if price is not None else None,
-            config_revision=self.revision,
         )
 
-    def receipt(self, now: float) -> Receipt:
-        """Returns the receipt as of `now` (monotonic)."""
+    def receipt(self, now: float) -> Settled:
+        """Returns the receipt as of `now` (monotonic), but for what its pairing says."""
         call, principal, plan, usage, cost = self.call, self.principal, self.plan, self.usage, self.cost
-        deployment = self.answered_by
         tpot = self.tpot_s
         waited = self.waited_s + (self.last_at - self.sent_at if self.last_at and self.answered_by is not None else 0.0)
         if cost is not None:
@@ -165,47 +157,36 @@ class Trace(msgspec.Struct):
             cost_nano = None  # priced at nothing we know
         else:
             cost_nano = self.spent_nano
-        return Receipt(
-            id=call.id,
-            time=self.time,
-            key=principal.key,
-            status=self.status,
-            reason=self.reason,
-            refusal=self.refusal,
-            team=principal.team,
-            user=call.user or principal.user,
-            tags=principal.tags,
-            route=plan.route if plan is not None else None,
-            deployment=deployment.name if deployment is not None else None,
-            provider=deployment.provider if deployment is not None else None,
-            model=call.model,
-            upstream_model=deployment.model if deployment is not None else None,
-            sensitivity=self.level_name,
-            dialect=call.dialect,
-            endpoint=call.endpoint,
-            stream=call.stream,
-            finish=self.finish,
-            tokens=tokens_of(usage) if usage is not None else {},
-            cost=cost.lines if cost is not None else {},
-            cost_nano=cost_nano,
-            saved_nano=self.saved_nano,
-            dearest_nano=self.dearest,
-            price_version=cost.price_version if cost is not None else None,
-            estimated=usage.estimated if usage is not None else False,
-            usage_suspect=usage.suspect if usage is not None else False,
-            dropped_events=self.dropped_events,
-            ttft_us=_us(self.first_at - self.arrived_at) if self.first_at and call.stream else None,
-            tpot_us=_us(tpot) if tpot is not None else None,
-            e2e_us=_us(now - self.arrived_at),
-            queue_us=_us(self.queued_s) if self.queued_s else None,
-            overhead_us=_us(now - self.arrived_at - self.queued_s - waited),
-            cache=self.cache,
-            config_revision=self.revision,
-            raw_usage=msgspec.Raw(usage.raw) if usage is not None and usage.raw else NOTHING,
-            attempts=tuple(self.attempts),
-            decision=self._decision(plan, self.sensitivity)
-            if plan is not None and self.sensitivity is not None
-            else None,
+        e2e_s = now - self.arrived_at
+        attempts = self.attempts
+        # By place: CPython compiles a call of more than fifteen keywords into one that builds a dict first.
+        return Settled(
+            call.id,
+            self.time,
+            principal.key,
+            self.status,
+            call.user or principal.user,
+            tokens_of(usage) if usage is not None else {},
+            cost_nano,
+            self.saved_nano,
+            cost.price_version if cost is not None else None,
+            usage.estimated if usage is not None else False,
+            self.cache,
+            self.reason,
+            self.refusal,
+            self.finish,
+            cost.lines if cost is not None else {},
+            self.dearest,
+            usage.suspect if usage is not None else False,
+            self.dropped_events,
+            _us(self.first_at - self.arrived_at) if self.first_at and call.stream else None,
+            _us(tpot) if tpot is not None else None,
+            _us(e2e_s),
+            _us(self.queued_s) if self.queued_s else None,
+            _us(e2e_s - self.queued_s - waited),
+            msgspec.Raw(usage.raw) if usage is not None and usage.raw else NOTHING,
+            (attempts[0],) if len(attempts) == 1 else tuple(attempts),
+            self._decision(plan, self.sensitivity) if plan is not None and self.sensitivity is not None else None,
         )
 
     def _decision(self, plan: Plan, sensitivity: Sensitivity) -> Decision:

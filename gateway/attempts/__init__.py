@@ -12,12 +12,17 @@ look at the breakers; everything that weighs failures is in `course` and entered
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
+from types import MappingProxyType
+from typing import Final
 
 from gateway.attempts.budget import RetryBudget
-from gateway.attempts.course import Course, Gate, Stopped
+from gateway.attempts.course import Course, Gate, Stopped, in_order
 from gateway.attempts.table import LESSONS, TABLE
 from gateway.core.types import Attempt, Outcome, Plan
+
+_NOTHING: Final[Mapping[str, int]] = MappingProxyType({})
+_ANSWERED: Final = Stopped.ANSWERED  # a member of an enum, looked up on its class, costs ten times a name
 
 __all__ = ["LESSONS", "TABLE", "Gate", "RetryBudget", "Stopped", "attempts"]
 
@@ -30,32 +35,30 @@ def attempts(
     now: float,
     deadline: float,
     turn: int = 0,
+    in_flight: Mapping[str, int] = _NOTHING,
     repeatable: bool = True,
 ) -> Generator[Attempt, Outcome, Stopped]:
     """Yields the attempts of one call, is sent how each ended, and returns why there are no more.
 
-    `now` and `deadline` are monotonic seconds. `turn` grows from call to call and rotates through a deployment's
-    endpoints. A call that is not `repeatable` has side effects at the provider and is not sent again once it may
-    have run there. `Outcome.now` is when the attempt ended; an attempt's `wait_s` counts from there.
+    `now` and `deadline` are monotonic seconds. `turn` grows from call to call and draws a deployment's endpoints in
+    pairs, of which the one with fewer attempts `in_flight` (by its id) is asked. A call that is not `repeatable` has
+    side effects at the provider and is not sent again once it may have run there. `Outcome.now` is when the attempt
+    ended; an attempt's `wait_s` counts from there.
     Raises AssertionError rather than yield an attempt outside of the plan's permitted set.
     """
     if now >= deadline:
         return Stopped.DEADLINE
     number, wait_s, course = 1, 0.0, None
     for deployment in plan.candidates:
-        endpoints = deployment.endpoints
-        if len(endpoints) > 1:
-            start = turn % len(endpoints)
-            endpoints = endpoints[start:] + endpoints[:start]
-        for endpoint in endpoints:
+        for endpoint in in_order(deployment.endpoints, turn, in_flight):
             if gate.admits(endpoint, now):
                 break
         else:
             continue
-        budget.count(endpoint.provider, now)
+        budget.count(endpoint.server or endpoint.provider, now)
         break
     else:
-        course = Course(plan, gate, budget, now, deadline, turn, repeatable)
+        course = Course(plan, gate, budget, now, deadline, turn, in_flight, repeatable)
         step = course.onward(now)
         if isinstance(step, Stopped):
             return step
@@ -71,9 +74,9 @@ def attempts(
         attempt = Attempt(number, deployment, endpoint, wait_s, first_token_s if first_token_s < left_s else left_s)
         outcome = yield attempt
         if outcome.reason is None:
-            return Stopped.ANSWERED
+            return _ANSWERED
         if course is None:
-            course = Course(plan, gate, budget, now, deadline, turn, repeatable)
+            course = Course(plan, gate, budget, now, deadline, turn, in_flight, repeatable)
         now = outcome.now
         step = course.after(attempt, outcome)
         if isinstance(step, Stopped):

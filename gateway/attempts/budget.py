@@ -10,7 +10,8 @@ _CALLS, _RETRIES = range(2)
 class RetryBudget:
     """Counts, per provider and over the last ten seconds, the calls that reached it and the retries among them.
 
-    The first time a call asks a provider is a call to it; each further time is a retry, also at another endpoint or
+    Each server of a pool counts as a provider of its own: one that dies must not spend the budget of the others. The
+    first time a call asks a provider is a call to it; each further time is a retry, also at another endpoint or
     deployment. Retries may be a fifth of the calls, and three where that is less, so that a quiet gateway still
     retries. Going on to another provider is not a retry: one that fails must not spend the budget of its stand-in.
     """

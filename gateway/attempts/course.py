@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from enum import StrEnum
 from typing import Final, Protocol
 
@@ -53,6 +53,23 @@ class Gate(Protocol):
 Step = tuple[Deployment, Endpoint, float]  # whom to ask, after how many seconds
 
 
+def in_order(endpoints: tuple[Endpoint, ...], turn: int, in_flight: Mapping[str, int]) -> tuple[Endpoint, ...]:
+    """Returns a deployment's endpoints as a call asks them: of two that are drawn the less busy, then the others.
+
+    All pairs have their turn. Two choices spread the work nearly as evenly as looking at all, and one that is idle
+    because it fails at once, or has just come back, draws no more than the calls of its pairs.
+    """
+    count = len(endpoints)
+    if count == 1:
+        return endpoints
+    start = turn % count
+    endpoints = endpoints[start:] + endpoints[:start]
+    other = turn // count % (count - 1) + 1
+    if in_flight.get(endpoints[other].id, 0) < in_flight.get(endpoints[0].id, 0):
+        return (endpoints[other], *endpoints[:other], *endpoints[other + 1 :])
+    return endpoints
+
+
 class Course:
     """One call's way through failures; `after` is told each of them."""
 
@@ -62,6 +79,7 @@ class Course:
         "_budget",
         "_closed",
         "_gate",
+        "_in_flight",
         "_patience_s",
         "_plan",
         "_repeatable",
@@ -80,12 +98,14 @@ class Course:
         now: float,
         deadline: float,
         turn: int,
+        in_flight: Mapping[str, int],
         repeatable: bool,
     ) -> None:
         self._plan = plan
         self._gate = gate
         self._budget = budget
         self._turn = turn
+        self._in_flight = in_flight
         self._repeatable = repeatable
         self._patience_s = plan.on_failure.patience_s
         self._stop = tenacity.stop_before_delay(deadline - now)
@@ -93,7 +113,7 @@ class Course:
         self._state.start_time = now
         self._state.attempt_number = 0
         self._again: set[str] = set()  # endpoints asked a second time
-        self._asked: set[str] = set()  # providers
+        self._asked: set[str] = set()  # providers, or servers of a pool
         self._closed: set[str] = set()  # endpoints not worth asking any more
         self._resting: dict[str, tuple[float, Deployment, Endpoint]] = {}
         self._window: float = -1  # tokens; what a candidate's context window must pass
@@ -103,7 +123,7 @@ class Course:
         reason = outcome.reason
         assert reason is not None
         row = TABLE[reason]
-        self._asked.add(attempt.endpoint.provider)
+        self._asked.add(_counted(attempt.endpoint))
         if reason is Reason.CANCELLED:
             return Stopped.CANCELLED
         if outcome.content_left:
@@ -172,9 +192,7 @@ class Course:
         for deployment in self._plan.candidates:
             if not self._suits(deployment):
                 continue
-            endpoints = deployment.endpoints
-            for index in range(len(endpoints)):
-                endpoint = endpoints[(index + self._turn) % len(endpoints)]
+            for endpoint in in_order(deployment.endpoints, self._turn, self._in_flight):
                 if endpoint.id not in self._closed:
                     yield deployment, endpoint
 
@@ -238,11 +256,16 @@ class Course:
         return self._fits(now, wait_s) and self._gate.admits(endpoint, now + wait_s)
 
     def _pays(self, endpoint: Endpoint, now: float) -> bool:
-        """Counts the first time that this call asks a provider, and takes any further time out of its budget."""
-        if endpoint.provider in self._asked:
-            return self._budget.spend(endpoint.provider, now)
-        self._budget.count(endpoint.provider, now)
+        """Counts the first time that this call asks a server, and takes any further time out of its budget."""
+        server = _counted(endpoint)
+        if server in self._asked:
+            return self._budget.spend(server, now)
+        self._budget.count(server, now)
         return True
+
+
+def _counted(endpoint: Endpoint) -> str:
+    return endpoint.server or endpoint.provider
 
 
 def _by_readiness(resting: tuple[float, Deployment, Endpoint]) -> float:

@@ -78,6 +78,7 @@ class Guard:
         "_answers",
         "_asked",
         "_breaker",
+        "_in_a_row",
         "_opens",
         "_settings",
         "_stage",
@@ -108,6 +109,7 @@ class Guard:
         self._breaker = pybreaker.CircuitBreaker(name=endpoint.id, success_threshold=settings.probes)
         self._window = Window(settings.window_s, 3)
         self._opens = 0
+        self._in_a_row = 0  # failures since the last answer
         self._stage = len(settings.ramp)
         self._answers = 0
         self._asked = 0
@@ -204,6 +206,7 @@ class Guard:
     def answered(self, now: float, slow: bool, probe: bool) -> Change | None:
         """Learns from an answer; a straggler that began before the breaker opened teaches nothing."""
         if self.closed:
+            self._in_a_row = 0
             self._window.add(CALLS, now)
             if slow:
                 self._window.add(SLOW, now)
@@ -225,6 +228,7 @@ class Guard:
     def failed(self, now: float, why: str, slow: bool, probe: bool) -> Change | None:
         """Learns from a failure that counts (`slow`: as a slow call)."""
         if self.closed:
+            self._in_a_row += 1
             self._window.add(CALLS, now)
             self._window.add(SLOW if slow else FAILURES, now)
             return self._judge(now, why)
@@ -238,6 +242,7 @@ class Guard:
             self._opens += 1
         self._breaker.open()
         self.why = why
+        self._in_a_row = 0
         self._stage = len(settings.ramp)
         self.probing = False
         self.opened_at = now
@@ -271,7 +276,7 @@ class Guard:
         """Lets every call through at once, whatever was learned; it goes on learning."""
         self.forced = self.dead = self.probing = False
         self.rests_until = self.open_until = -math.inf
-        self._opens = 0
+        self._opens = self._in_a_row = 0
         self._stage = len(self._settings.ramp)
         self._window.clear()
         self._breaker.close()
@@ -283,7 +288,9 @@ class Guard:
         settings = self._settings
         calls, failures, slow = self._window.totals(now)
         if calls >= settings.minimum_calls and (
-            failures >= calls * settings.failure_rate or slow >= calls * settings.slow_rate
+            self._in_a_row >= settings.minimum_calls
+            or failures >= calls * settings.failure_rate
+            or slow >= calls * settings.slow_rate
         ):
             return self.open(now, why)
         return None

@@ -125,7 +125,7 @@ def _provider(path: Path, provider: Provider, kinds: Mapping[str, Kind], config:
         yield (*path, "kind"), f"the kind {provider.kind!r}{later}{meant(provider.kind, kinds)}"
         return
     if provider.kind == "simulator":
-        for field in ("base_url", "endpoints", "api_key", "api_keys", "proxy", "ca_file"):
+        for field in ("base_url", "endpoints", "api_key", "api_keys", "proxy", "ca_file", "cert_file"):
             if field in provider.model_fields_set:
                 yield (*path, field), f"a simulator runs here and takes no {field}"
     elif provider.endpoints and provider.kind != "vllm":
@@ -137,8 +137,8 @@ def _provider(path: Path, provider: Provider, kinds: Mapping[str, Kind], config:
         yield path, f"the kind {provider.kind} has no server of its own: {either} is required"
     if provider.api_key is not None and provider.api_keys:
         yield (*path, "api_keys"), "write api_key or api_keys, not both"
-    if provider.proxy is not None and provider.transport != "httpx":
-        yield (*path, "proxy"), "a proxy needs `transport: httpx`"
+    if provider.key_file is not None and provider.cert_file is None:
+        yield (*path, "key_file"), "a key needs its certificate: write cert_file"
     yield from _repeated((*path, "endpoints"), provider.endpoints)
     yield from _level((*path, "clearance"), provider.clearance, config)
 

@@ -49,7 +49,8 @@ class Loaded:
     """A config that can serve, and what was met on the way to it.
 
     `hash` is the SHA-256 of the file's bytes, in hexadecimal. `files` are those that a reload depends on, secrets
-    included. `disabled` says, by provider, why it is never called ("no key: ${OPENAI_API_KEY} has no value").
+    and certificates included. `disabled` says, by provider, why it is never called ("no key: ${OPENAI_API_KEY} has no
+    value").
     """
 
     def __init__(
@@ -67,6 +68,11 @@ class Loaded:
         self.files = files
         self.disabled = disabled
         self._document = document
+
+    @property
+    def folder(self) -> FilePath:
+        """Where the config stands; relative paths of secrets and certificates begin there."""
+        return self.files[0].parent
 
     def at(self, *path: str | int) -> str:
         """Returns `file:line:column` of the value at a path of the file, or of its nearest parent that is written."""
@@ -110,9 +116,13 @@ def read(
         document,
         tuple(f"{document.at(*place)}: {message}" for place, message in warnings),
         hashlib.sha256(content).hexdigest(),
-        (path, *sources.files),
+        (path, *sources.files, *_tls_files(config, path.parent)),
         {name: reason for name, reason in reasons.items() if reason is not None},
     )
+
+
+def _tls_files(config: Config, folder: FilePath) -> list[FilePath]:
+    return [folder / file for provider in config.providers.values() for file in provider.tls_files if file is not None]
 
 
 def _validate(data: Data) -> tuple[Config | None, list[tuple[Path, str, bool]]]:

@@ -106,7 +106,11 @@ class Breakers(Section):
     """When an endpoint rests. Each credential of a deployment has its own breaker."""
 
     window: Duration = Field(default=30.0, gt=0, description="How far back calls count.")
-    minimum_calls: int = Field(default=5, ge=1, description="Calls in the window below which rates decide nothing.")
+    minimum_calls: int = Field(
+        default=5,
+        ge=1,
+        description="Calls in the window below which rates decide nothing; so many failures in a row open it too.",
+    )
     failure_rate: float = Field(default=0.5, gt=0, le=1, description="Share of failed calls at which it opens.")
     slow_rate: float = Field(default=0.5, gt=0, le=1, description="Share of slow calls at which it opens.")
     rest: Duration = Field(default=5.0, gt=0, description="The first rest; each further one doubles.")

@@ -35,7 +35,12 @@ class Timeouts(Section):
 
     connect: Duration | None = Field(default=None, description="For the TCP connection. Default 2s.")
     tls: Duration | None = Field(default=None, description="For the TLS handshake. Default 3s.")
-    first_token: Duration | None = Field(default=None, description="Until the first content. Default 60s.")
+    first_token: Duration | None = Field(
+        default=None, description="Until the first content of an answer that is streamed. Default 60s."
+    )
+    answer: Duration | None = Field(
+        default=None, description="Until one that is not streamed is there, for each attempt. Default: as `total`."
+    )
     idle: Duration | None = Field(
         default=None, description="Between two pieces of content; keep-alive comments are none. Default 30s."
     )
@@ -47,6 +52,7 @@ class Timeouts(Section):
             connect_s=base.connect_s if self.connect is None else self.connect,
             tls_s=base.tls_s if self.tls is None else self.tls,
             first_token_s=base.first_token_s if self.first_token is None else self.first_token,
+            answer_s=base.answer_s if self.answer is None else self.answer,
             idle_s=base.idle_s if self.idle is None else self.idle,
             total_s=base.total_s if self.total is None else self.total,
         )
@@ -78,11 +84,28 @@ class Provider(Section):
         default=None, description="What it keeps of a call. Default none for `vllm` and `simulator`, else unknown."
     )
     clearance: Name | None = Field(default=None, description="The highest level it may see; else its location's.")
-    transport: Literal["http1", "httpx"] = Field(
-        default="http1", description="`http1` is the fast one; `httpx` speaks HTTP/2 and goes through proxies."
+    transport: Literal["http1", "http2", "httpx"] = Field(
+        default="http1",
+        description="`http2` offers HTTP/2; a server that does not take it is spoken to over HTTP/1.1. `httpx` is that "
+        "library's own way of both.",
     )
-    proxy: Secret | None = Field(default=None, description="The outbound proxy's URL; needs `transport: httpx`.")
-    ca_file: str | None = Field(default=None, description="A PEM file of authorities to trust instead of the system's.")
+    proxy: Secret | None = Field(
+        default=None, description="The outbound proxy, `http://user:password@host:port`; the environment's is not used."
+    )
+    ca_file: str | None = Field(
+        default=None, min_length=1, description="A PEM file of authorities to trust instead of the system's."
+    )
+    cert_file: str | None = Field(
+        default=None, min_length=1, description="A PEM file with our own certificate, for servers that ask for one."
+    )
+    key_file: str | None = Field(
+        default=None, min_length=1, description="A PEM file with its key, in clear; not needed if `cert_file` has it."
+    )
+
+    @property
+    def tls_files(self) -> tuple[str | None, str | None, str | None]:
+        """`ca_file`, `cert_file` and `key_file`."""
+        return self.ca_file, self.cert_file, self.key_file
 
     @property
     def place(self) -> str:

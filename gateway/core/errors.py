@@ -91,6 +91,11 @@ class CallError(HeadgateError):
         if type is not None:
             self.type = type
 
+    @property
+    def word(self) -> str:
+        """The word that the books know it by: its code or, where a provider named none, its type."""
+        return self.code or self.type
+
 
 class BadRequest(CallError):
     """The request cannot be served as written; `param` names the field."""
@@ -178,6 +183,7 @@ class UpstreamError(HeadgateError):
     are the provider's, passed on only for the caller's own faults. `retry_after_s` is the provider's wait.
     `sent` is False where no connection ever stood, so that nothing of the request can have reached the provider.
     `named_by_caller` is False when a 404 speaks of our deployment's model name rather than of what the caller named.
+    `notify`: it lasts until people have mended something, and `message` says what, in our words.
     """
 
     def __init__(
@@ -193,6 +199,7 @@ class UpstreamError(HeadgateError):
         should_retry: bool | None = None,
         named_by_caller: bool = False,
         sent: bool = True,
+        notify: bool = False,
     ) -> None:
         super().__init__(message)
         self.reason = reason
@@ -205,6 +212,7 @@ class UpstreamError(HeadgateError):
         self.should_retry = should_retry
         self.named_by_caller = named_by_caller
         self.sent = sent
+        self.notify = notify
 
 
 class StreamCut(UpstreamError):

@@ -6,6 +6,7 @@ makes six (measured on CPython 3.11, twelve fields).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Final
 
@@ -97,11 +98,12 @@ class Origin(msgspec.Struct, frozen=True):
 
 
 class Timeouts(msgspec.Struct, frozen=True):
-    """Deadlines in seconds; `idle_s` is between pieces of content."""
+    """Deadlines in seconds; `answer_s` is for one attempt that is not streamed, `idle_s` between pieces of content."""
 
     connect_s: float = 2.0
     tls_s: float = 3.0
     first_token_s: float = 60.0
+    answer_s: float = math.inf
     idle_s: float = 30.0
     total_s: float = 600.0
 
@@ -119,6 +121,7 @@ class Endpoint(msgspec.Struct, frozen=True):
     auth: Headers = ()
     credential: str = ""  # a name for it: several deployments share one; never the secret itself
     transport: str = "http1"
+    server: str = ""  # what retries are counted by: the provider, or each server of a pool
 
     def __repr__(self) -> str:
         return f"Endpoint({self.id} at {self.origin})"

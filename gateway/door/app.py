@@ -16,6 +16,12 @@ Handler = Callable[[Message, Receive, Send], Awaitable[None]]
 
 JSON: Final = (b"content-type", b"application/json")
 
+# What clients ask for by default, and we do not speak: they can be set to something else.
+_NOT_SPOKEN: Final = {
+    "/responses": "the Responses API is not spoken here: set the client to chat completions (/v1/chat/completions)",
+    "/messages": "Anthropic's Messages API is not spoken here: use a client for OpenAI's chat completions",
+}
+
 
 class Door:
     """Dispatches by path and method. `routes`: exact path -> method -> handler; `prefixes` are tried after those."""
@@ -42,13 +48,19 @@ class Door:
         if methods is None:
             methods = next((each for prefix, each in self._prefixes if path.startswith(prefix)), None)
         if methods is None:
-            close = difflib.get_close_matches(path[:100], self._routes, n=1, cutoff=0.6)
-            raise UnknownPath(f"nothing is served at {path[:200]}" + (f"; did you mean {close[0]}?" if close else ""))
+            raise UnknownPath(f"nothing is served at {path[:200]}; {self._advice(path[:200])}")
         handler = methods.get(method) or methods.get("*") or (methods.get("GET") if method == "HEAD" else None)
         if handler is None:
             allow = ", ".join([*methods, "HEAD"] if "GET" in methods else methods)
             raise WrongMethod(f"{path[:200]} takes {allow}, not {method}", allow)
         return handler
+
+    def _advice(self, path: str) -> str:
+        """Says what somebody may have wanted who asked for a path that is none."""
+        if (advice := _NOT_SPOKEN.get(path.removeprefix("/v1"))) is not None:
+            return advice
+        close = difflib.get_close_matches(path[:100], self._routes, n=1, cutoff=0.6)
+        return f"did you mean {close[0]}?" if close else "a client's base URL ends in /v1"
 
 
 async def answer_error(

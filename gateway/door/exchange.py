@@ -21,6 +21,7 @@ STATUS_LINES: Final = {
     if status.value >= 200
 } | {499: b"HTTP/1.1 499 Client Closed Request", 529: b"HTTP/1.1 529 Overloaded"}
 
+PUSH: Final = "headgate.push"  # where a scope holds `Exchange.push`, which other servers do not have
 _EMPTY: Final = frozenset((204, 304))  # what has no body by its status
 _NOTHING, _LENGTH, _CHUNKED, _CLOSE = range(4)  # what tells the caller where the body ends
 
@@ -142,6 +143,7 @@ class Exchange:
         """Runs the application to its end; an answer that it leaves undone is the connection's to end."""
         self._begun = True
         error: CallError | None = None
+        self.scope[PUSH] = self.push
         try:
             await application(self.scope, self.receive, self.send)
         except asyncio.CancelledError:
@@ -150,6 +152,7 @@ class Exchange:
         except Exception:  # noqa: BLE001 - the outermost rim: a defect costs one answer, and is seen
             _log.exception("the application failed", path=self.scope["path"])
         finally:
+            del self.scope[PUSH]  # a circle that only the collector would open
             if self.task is not None:
                 self._wire.tasks.discard(self.task)
             if not self.complete and not self.gone:
@@ -203,6 +206,14 @@ class Exchange:
             raise RuntimeError("the answer has a head already")
         else:
             self._start(message["status"], message["headers"])
+
+    def push(self, data: bytes) -> bool:
+        """Sends a piece of a body that goes on; says False where the caller reads too slowly, or has gone."""
+        if self.gone:
+            return False
+        wire = self._wire
+        self._send_body(data, more=True)
+        return not (wire.write_paused or wire.is_closing())
 
     def answer(self, status: int, headers: RawHeaders, body: bytes) -> None:
         """Answers in the application's place; nothing may have left yet. `headers` hold the content-length."""

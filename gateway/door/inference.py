@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 
 from gateway.core.dialect import Dialect
 from gateway.core.errors import CallError, ClientGone
 from gateway.core.types import Headers
 from gateway.door.app import Handler, Receive, Send, answer_error, read_body
-from gateway.door.exchange import Message, RawHeaders
+from gateway.door.exchange import PUSH, Message, RawHeaders
 from gateway.door.guard import OpenGuard
 from gateway.pipeline import Ask, Pipeline
 
@@ -17,10 +17,11 @@ from gateway.pipeline import Ask, Pipeline
 class Reply:
     """The caller's side of one answer, as the pipeline writes it."""
 
-    __slots__ = ("_dialect", "_send", "started")
+    __slots__ = ("_dialect", "_send", "push", "started")
 
-    def __init__(self, send: Send, dialect: Dialect) -> None:
+    def __init__(self, send: Send, dialect: Dialect, push: Callable[[bytes], bool] | None) -> None:
         self._send = send
+        self.push = push
         self._dialect = dialect
         self.started = False
 
@@ -48,7 +49,7 @@ def handler(pipeline: Pipeline, dialect: Dialect, guard: OpenGuard, max_body_byt
     async def handle(scope: Message, receive: Receive, send: Send) -> None:
         arrived_at = time.monotonic()
         call_id = pipeline.next_id()
-        reply = Reply(send, dialect)
+        reply = Reply(send, dialect, scope.get(PUSH))
         headers: Headers = scope["headers"]
         decided: RawHeaders = []
         try:

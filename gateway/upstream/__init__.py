@@ -1,4 +1,5 @@
-"""Speaks HTTP to upstreams: one seam, `Transport`, and two ways through it, `http1` (fast) and `httpx_transport`."""
+"""Speaks HTTP to upstreams: one seam, `Transport`, and two ways through it, `http1` (fast) and
+`negotiating` (HTTP/2, proxies)."""
 
 from gateway.upstream.transport import Exchange, Transport
 

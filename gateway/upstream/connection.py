@@ -11,6 +11,7 @@ import httptools
 from gateway.core.errors import Reason, StreamCut, UpstreamError
 from gateway.upstream.exchange import Http1Exchange
 from gateway.upstream.inflate import Inflater
+from gateway.upstream.words import closed_early, lasts
 
 if TYPE_CHECKING:
     from gateway.upstream.pool import Pool
@@ -163,10 +164,10 @@ class Connection(asyncio.Protocol):
             if exchange.too_large:
                 self.fail(exchange.oversize())
         elif exchange.status:
-            if exchange.buffered_bytes > HIGH_WATER_BYTES and not self._reading_paused:
+            exchange.arrived()
+            if exchange.buffered_bytes > HIGH_WATER_BYTES and not self._reading_paused and self.exchange is exchange:
                 self._reading_paused = True
                 self._transport.pause_reading()
-            exchange.wake()
 
     def eof_received(self) -> None:
         """The peer will send no more: nothing more can be asked of it either."""
@@ -319,7 +320,7 @@ class Connection(asyncio.Protocol):
         elif self.uses > 1 and self._loop.time() - self._asked_at < RACE_S:
             self.fail(StaleConnection())
         else:
-            self.fail(UpstreamError(Reason.CONNECT, "the upstream closed the connection before it answered"))
+            self.fail(UpstreamError(Reason.CONNECT, closed_early(error), notify=lasts(error)))
 
     def _fail_framing(self, exchange: Http1Exchange, error: Exception) -> None:
         cause = error.__context__

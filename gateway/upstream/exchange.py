@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from gateway.core.errors import Reason, UpstreamError
@@ -21,8 +22,10 @@ class Http1Exchange:
     """
 
     __slots__ = (
+        "_enough",
         "_loop",
         "_max_body_bytes",
+        "_take_in",
         "_waiter",
         "buffered_bytes",
         "connection",
@@ -50,6 +53,8 @@ class Http1Exchange:
         self._loop = loop
         self._max_body_bytes = max_body_bytes
         self._waiter: asyncio.Future[None] | None = None
+        self._take_in: Callable[[bytes], bool] | None = None  # while somebody waits who takes what comes at once
+        self._enough = False
 
     @property
     def awaited(self) -> bool:
@@ -61,9 +66,12 @@ class Http1Exchange:
         """More has come than `read` may gather."""
         return self.buffered_bytes > self._max_body_bytes
 
-    async def next(self) -> bytes | None:
+    async def next(self, take: Callable[[bytes], bool] | None = None) -> bytes | None:
         """Returns what has come, None at the end; see `Exchange`."""
         while True:
+            if self._enough:
+                self._enough = False
+                return b""
             inflater = self.inflater
             if inflater is None:
                 if self.pieces:
@@ -84,8 +92,11 @@ class Http1Exchange:
                     inflater.end()
                 return None
             try:
+                if inflater is None:
+                    self._take_in = take
                 await self.change()
             except BaseException:
+                self._take_in = None
                 self.abort()
                 raise
 
@@ -124,8 +135,29 @@ class Http1Exchange:
         waiter = self._waiter = self._loop.create_future()
         return waiter
 
+    def arrived(self) -> None:
+        """Hands what has come to whoever takes it at once, within the read that brought it; else wakes the task."""
+        take = self._take_in
+        if take is not None:
+            pieces = self.pieces
+            if not pieces:
+                return
+            data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+            pieces.clear()
+            self.buffered_bytes = 0
+            try:
+                if take(data):
+                    return
+                self._enough = True
+            except UpstreamError as error:
+                if self.connection is not None:
+                    self.connection.fail(error)
+                return
+        self.wake()
+
     def wake(self) -> None:
         """Lets the waiting task look again."""
+        self._take_in = None
         waiter = self._waiter
         if waiter is not None:
             self._waiter = None

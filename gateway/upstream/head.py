@@ -67,10 +67,13 @@ class HeadWriter:
     its last line, and the next costs two comparisons and one formatting.
     """
 
-    __slots__ = ("_endpoint", "_headers", "_method", "_path", "_rendered")
+    __slots__ = ("_endpoint", "_headers", "_method", "_path", "_prefix", "_proxied", "_rendered")
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, endpoint: Endpoint, *, through: Headers | None = None) -> None:
+        """`through` are the headers for a proxy that is sent the request itself, with the upstream's address in it."""
         self._endpoint = endpoint
+        self._proxied: Headers = through or ()
+        self._prefix = b"" if through is None else b"http://" + host_header(endpoint.origin)
         self._method = b""
         self._path = b""
         self._headers: Headers | None = None
@@ -87,10 +90,10 @@ class HeadWriter:
     def _render(self, request: UpstreamRequest) -> None:
         check_target(request)
         lines = [
-            b"%b %b HTTP/1.1" % (request.method, request.path),
+            b"%b %b%b HTTP/1.1" % (request.method, self._prefix, request.path),
             b"host: " + host_header(self._endpoint.origin),
             b"accept-encoding: identity",
-            *(name + b": " + value for name, value in merged(self._endpoint, request)),
+            *(name + b": " + value for name, value in (*merged(self._endpoint, request), *self._proxied)),
             b"",
         ]
         self._rendered = b"\r\n".join(lines)

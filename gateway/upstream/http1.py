@@ -13,10 +13,10 @@ from gateway.core.adapter import UpstreamRequest
 from gateway.core.errors import Reason, UpstreamError
 from gateway.core.types import Endpoint, Origin, Timeouts
 from gateway.upstream.connection import StaleConnection
-from gateway.upstream.exchange import Http1Exchange
 from gateway.upstream.head import HeadWriter
 from gateway.upstream.pool import Counters, Limits, Pool
 from gateway.upstream.tls import ResumingContext, client_context
+from gateway.upstream.transport import Exchange
 
 _SWEEP_S: Final = 0.05  # how late a deadline may be noticed; a sweep over 5,000 open streams took 0.5 ms
 
@@ -32,7 +32,7 @@ class _Route(NamedTuple):
 class Http1Transport:
     """Implements `Transport` over HTTP/1.1 (RFC 9110, RFC 9112).
 
-    `idle_s` has to be below the upstreams' own limit. `ca_file` (PEM) takes the place of the system's authorities.
+    `idle_s` has to be below the upstreams' own limit. Without a `context` the system's authorities are trusted.
     `max_body_bytes` bounds `Exchange.read`; streams are bounded by back-pressure instead.
     """
 
@@ -42,13 +42,12 @@ class Http1Transport:
         max_connections_per_origin: int = 8192,
         max_idle_per_origin: int = 256,
         idle_s: float = 4.0,
-        ca_file: str | None = None,
+        context: ResumingContext | None = None,
         max_body_bytes: int = 64 * 1024 * 1024,
     ) -> None:
         self.counters = Counters()
         self._limits = Limits(max_connections_per_origin, max_idle_per_origin, idle_s, max_body_bytes)
-        self._ca_file = ca_file
-        self._context: ResumingContext | None = None
+        self._context = context
         self._routes: dict[str, _Route] = {}
         self._pools: dict[Origin, Pool] = {}
         self._sweeper: asyncio.TimerHandle | None = None
@@ -71,7 +70,7 @@ class Http1Transport:
 
     async def send(
         self, endpoint: Endpoint, request: UpstreamRequest, timeouts: Timeouts, expires_at: float
-    ) -> Http1Exchange:
+    ) -> Exchange:
         """Sends to the endpoint's origin and returns with the final head; see `Transport` and `StaleConnection`."""
         route = self._routes.get(endpoint.id)
         if route is None or route.endpoint is not endpoint:
@@ -106,7 +105,7 @@ class Http1Transport:
 
     def _compile(self, endpoint: Endpoint) -> _Route:
         """Makes an endpoint's route; a reloaded config brings new endpoints, which take the place of the old."""
-        route = self._routes[endpoint.id] = _Route(endpoint, HeadWriter(endpoint), self._pool(endpoint.origin))
+        route = self._routes[endpoint.id] = _Route(endpoint, self._make_writer(endpoint), self._pool(endpoint.origin))
         return route
 
     def _pool(self, origin: Origin) -> Pool:
@@ -116,10 +115,18 @@ class Http1Transport:
         if pool is None:
             context = None
             if origin.scheme == "https":
-                context = self._context = self._context or client_context(self._ca_file)
-            pool = Pool(asyncio.get_running_loop(), origin, context, self._limits, self.counters)
-            self._pools[origin] = pool
+                context = self._context = self._context or self._make_context()
+            pool = self._pools[origin] = self._make_pool(origin, context)
         return pool
+
+    def _make_context(self) -> ResumingContext:
+        return client_context()
+
+    def _make_writer(self, endpoint: Endpoint) -> HeadWriter:
+        return HeadWriter(endpoint)
+
+    def _make_pool(self, origin: Origin, context: ResumingContext | None) -> Pool:
+        return Pool(asyncio.get_running_loop(), origin, context, self._limits, self.counters)
 
     def _watch(self) -> None:
         """Starts the sweep; it goes on by itself while anything is open."""

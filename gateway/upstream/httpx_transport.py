@@ -1,4 +1,4 @@
-"""The second transport: httpx, for what the fast one does not speak: HTTP/2 and outbound proxies.
+"""httpx as a transport: a widely used client's own HTTP/1.1, HTTP/2 and proxies, for upstreams that ours do not suit.
 
 It uses httpx's transport without its client: there is no redirect, cookie or environment to keep away from.
 """
@@ -6,17 +6,17 @@ It uses httpx's transport without its client: there is no redirect, cookie or en
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Final, cast
 
 import httpx
 
 from gateway.core.adapter import UpstreamRequest
 from gateway.core.errors import Reason, StreamCut, UpstreamError
-from gateway.core.types import Endpoint, Headers, Timeouts
+from gateway.core.types import Endpoint, Headers, Origin, Timeouts
 from gateway.upstream.head import check_target, merged
 from gateway.upstream.inflate import Inflater
-from gateway.upstream.tls import client_context
+from gateway.upstream.tls import HTTP2, ResumingContext, client_context
 
 _DECODED: Final = (b"content-encoding", b"content-length", b"transfer-encoding")
 
@@ -39,9 +39,10 @@ class HttpxExchange:
         self._stream = cast(httpx.AsyncByteStream, response.stream)
         self._pieces: AsyncIterator[bytes] = self._stream.__aiter__()
         self._ended = False
+        transport.active += 1
 
-    async def next(self) -> bytes | None:
-        """Returns what has come, None at the end; see `Exchange`."""
+    async def next(self, take: Callable[[bytes], bool] | None = None) -> bytes | None:
+        """Returns what has come, None at the end; hands nothing to `take`; see `Exchange`."""
         while True:
             inflater = self._inflater
             if inflater is None:
@@ -81,8 +82,12 @@ class HttpxExchange:
     def abort(self) -> None:
         """Closes the stream unless it has ended."""
         if not self._ended:
-            self._ended = True
+            self._end()
             self._transport.close_stream(self._stream)
+
+    def _end(self) -> None:
+        self._ended = True
+        self._transport.active -= 1
 
     async def _piece(self) -> bytes | None:
         if self._ended:
@@ -91,7 +96,7 @@ class HttpxExchange:
             async with asyncio.timeout_at(self.expires_at):
                 return await anext(self._pieces)
         except StopAsyncIteration:
-            self._ended = True
+            self._end()
             await self._stream.aclose()
             return None
         except (TimeoutError, httpx.TimeoutException):
@@ -108,22 +113,23 @@ class HttpxExchange:
 class HttpxTransport:
     """Implements `Transport` over httpx; speaks HTTP/2 where the upstream's TLS offers it.
 
-    `proxy` is a URL (http, https; credentials in it are used, never shown). `ca_file` (PEM) takes the place of the
-    system's authorities.
+    `proxy` is a URL (http, https; credentials in it are used, never shown). Without a `context` the system's
+    authorities are trusted.
     """
 
     def __init__(
         self,
         *,
         proxy: str | None = None,
-        ca_file: str | None = None,
+        context: ResumingContext | None = None,
         max_connections: int = 1024,
         idle_s: float = 4.0,
         max_body_bytes: int = 64 * 1024 * 1024,
     ) -> None:
         self.max_body_bytes = max_body_bytes
         self._proxy = proxy
-        self._ca_file = ca_file
+        self._context = context
+        self.active = 0  # exchanges under way
         self._limits = httpx.Limits(max_connections=max_connections, keepalive_expiry=idle_s)
         self._transport: httpx.AsyncHTTPTransport | None = None
         self._closing: set[asyncio.Task[None]] = set()
@@ -165,6 +171,10 @@ class HttpxTransport:
             await response.stream.aclose()  # type: ignore[union-attr]  # an async transport's is always async
             raise
 
+    def connections(self) -> Iterator[tuple[Origin, int, int]]:
+        """Yields nothing: httpx does not tell what it holds."""
+        return iter(())
+
     async def aclose(self) -> None:
         """Closes every connection."""
         self._closed = True
@@ -184,7 +194,7 @@ class HttpxTransport:
             raise UpstreamError(Reason.CANCELLED, "the transport is closed")
         if self._transport is None:
             self._transport = httpx.AsyncHTTPTransport(
-                verify=client_context(self._ca_file),
+                verify=self._context or client_context(protocols=HTTP2),
                 http2=True,
                 proxy=self._proxy,
                 limits=self._limits,

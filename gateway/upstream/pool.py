@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import socket
-import ssl
 from collections import deque
 from typing import Final
 
@@ -15,8 +12,9 @@ from gateway.core.errors import Reason, UpstreamError
 from gateway.core.types import Origin, Timeouts
 from gateway.upstream.connection import Connection
 from gateway.upstream.tls import ResumingContext
+from gateway.upstream.words import HANDSHAKE, lasts, unreached
 
-_CLOSED: Final = "the transport is closed"
+CLOSED: Final = "the transport is closed"
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -98,7 +96,7 @@ class Pool:
         """
         while True:
             if self._closed:
-                raise UpstreamError(Reason.CANCELLED, _CLOSED)
+                raise UpstreamError(Reason.CANCELLED, CLOSED)
             if self.places_taken < self._limits.max_connections:
                 self.places_taken += 1
                 break
@@ -127,8 +125,7 @@ class Pool:
         """Takes a connection back after a whole exchange."""
         if connection.closed:
             return
-        if self._context is not None and connection.uses == 1:
-            self._context.remember(self._origin.host, connection.ssl_object)
+        self._remember(connection)
         while self._waiting:
             future, _ = self._waiting.popleft()
             if not future.done():
@@ -142,6 +139,7 @@ class Pool:
 
     def removed(self, connection: Connection) -> None:
         """Frees the place of a connection that has been closed."""
+        self._remember(connection)
         if connection in self.idle:
             self.idle.remove(connection)
         self._free_place()
@@ -179,11 +177,16 @@ class Pool:
         self._closed = True
         for future, _ in self._waiting:
             if not future.done():
-                future.set_exception(UpstreamError(Reason.CANCELLED, _CLOSED))
+                future.set_exception(UpstreamError(Reason.CANCELLED, CLOSED))
         self._waiting.clear()
         for connection in tuple(self._connections):
-            connection.fail(UpstreamError(Reason.CANCELLED, _CLOSED))
+            connection.fail(UpstreamError(Reason.CANCELLED, CLOSED))
             connection.close()
+
+    def _remember(self, connection: Connection) -> None:
+        """Keeps the session of a connection that was used once: for the next one, should this be closed or not."""
+        if self._context is not None and connection.uses == 1:
+            self._context.remember(self._origin.host, connection.ssl_object)
 
     async def _turn(self, expires_at: float) -> Connection | None:
         """Waits in line for a connection, or for a place to open one (None)."""
@@ -212,11 +215,13 @@ class Pool:
         """Connects and, for https, shakes hands; both loops set TCP_NODELAY by themselves."""
         loop = self._loop
         raw: asyncio.Transport | None = None
+        during = ""
         limit = min(loop.time() + timeouts.connect_s, expires_at)
         try:
             async with asyncio.timeout_at(limit):
                 raw, _ = await loop.create_connection(lambda: connection, self._origin.host, self._origin.port)
             if self._context is not None and not connection.closed:
+                during = HANDSHAKE
                 limit = min(loop.time() + timeouts.tls_s, expires_at)
                 async with asyncio.timeout_at(limit):
                     secured = await loop.start_tls(raw, connection, self._context, server_hostname=self._origin.host)
@@ -231,19 +236,8 @@ class Pool:
             if not isinstance(error, OSError):
                 raise
             if self._closed:
-                raise UpstreamError(Reason.CANCELLED, _CLOSED) from None
+                raise UpstreamError(Reason.CANCELLED, CLOSED) from None
             late = isinstance(error, TimeoutError) and limit == expires_at
-            raise UpstreamError(Reason.TIMEOUT if late else Reason.CONNECT, _why(error), sent=False) from None
-
-
-def _why(error: OSError) -> str:
-    """Says in words why a connection could not be made, without addresses."""
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"the upstream's certificate is refused: {error.verify_message}"
-    if isinstance(error, ssl.SSLError):
-        return f"TLS with the upstream failed: {error.reason or 'no reason given'}"
-    if isinstance(error, socket.gaierror):
-        return "the upstream's name does not resolve"
-    if isinstance(error, TimeoutError):
-        return "the upstream could not be reached in time"
-    return f"the upstream could not be reached: {os.strerror(error.errno) if error.errno else 'connection failed'}"
+            reason = Reason.TIMEOUT if late else Reason.CONNECT
+            why = unreached(error, during=during)
+            raise UpstreamError(reason, why, sent=False, notify=lasts(error)) from None

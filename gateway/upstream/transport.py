@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from gateway.core.adapter import UpstreamRequest
-from gateway.core.types import Endpoint, Headers, Timeouts
+from gateway.core.types import Endpoint, Headers, Origin, Timeouts
 
 
 class Exchange(Protocol):
@@ -20,9 +21,11 @@ class Exchange(Protocol):
     headers: Headers
     expires_at: float
 
-    async def next(self) -> bytes | None:
+    async def next(self, take: Callable[[bytes], bool] | None = None) -> bytes | None:
         """Returns all of the body that has come since, or None at its proper end.
 
+        A transport may hand pieces to `take` as they are read, waking no task, until it says False: then b"" comes
+        back. An UpstreamError that `take` raises ends the exchange, and is raised here.
         Raises StreamCut where the upstream stopped before the body's end, UpstreamError(TIMEOUT) past `expires_at`.
         """
         ...
@@ -38,6 +41,15 @@ class Exchange(Protocol):
 
 class Transport(Protocol):
     """Carries requests to the origin of an endpoint and nowhere else; follows no redirect, reads no environment."""
+
+    @property
+    def active(self) -> int:
+        """What is under way; a transport without it may be closed."""
+        ...
+
+    def connections(self) -> Iterator[tuple[Origin, int, int]]:
+        """Yields origins with their active and their idle connections, as far as the transport knows them."""
+        ...
 
     async def send(
         self, endpoint: Endpoint, request: UpstreamRequest, timeouts: Timeouts, expires_at: float

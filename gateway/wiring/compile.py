@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from gateway.accounting.pairings import Pairings
 from gateway.auth import Team, anonymous, keys_of, principal_of
 from gateway.cache import Cache, CacheSettings, epoch_of
 from gateway.classify import Classifier
@@ -66,6 +67,7 @@ def compile_config(
         cache=Cache(
             cached, CacheSettings(config.cache.at, config.cache.ttl, config.cache.share, config.cache.max_entry)
         ),
+        pairings=Pairings(revision),
         epoch=epoch_of(places.deployments.values()),
     )
     notes = tuple(f"{loaded.at(*path)}: {message}" for path, message in places.notes)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
+from pathlib import Path
 from typing import Final, NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
@@ -14,36 +17,68 @@ from gateway.core.money import Price
 from gateway.core.types import Deployment, Endpoint, Headers, Origin, Timeouts
 from gateway.prices import Catalogue, price_from
 from gateway.upstream import Transport
+from gateway.upstream.http1 import Http1Transport
+from gateway.upstream.tls import HTTP1, HTTP2, TlsFiles, UnusableFile, client_context
 from gateway.wiring.kinds import SIMULATOR, WIRES, Wire
 
 _PORTS: Final = {"http": 80, "https": 443}
+_KEPT_S: Final = 3600.0
 
 Problem = tuple[tuple[str | int, ...], str]
 
 
 class Transports(dict[str, Transport]):
-    """The transports of a process, by name; one for each way out that a config has asked for."""
+    """The transports of a process, by name; one for each way out that a config has asked for.
 
-    def named(self, provider: written.Provider) -> str:
-        """Returns the name of the transport that a provider's calls take; makes it on its first use."""
+    A PEM file that has changed makes another way out: calls under way keep the one that they began with.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._unused_since: dict[str, float] = {}
+
+    async def retire(self, used: AbstractSet[str]) -> None:
+        """Closes what no config has used for an hour and no call uses: a call may outlive its config."""
+        now = time.monotonic()
+        self._unused_since = {name: self._unused_since.get(name, now) for name in self.keys() - used}
+        for name, since in list(self._unused_since.items()):
+            if now - since >= _KEPT_S and not self[name].active:
+                del self._unused_since[name]
+                await self.pop(name).aclose()
+
+    def named(self, provider: written.Provider, folder: Path) -> str:
+        """Returns the name of the transport that a provider's calls take; makes it on its first use.
+
+        Files are taken from the config's `folder`. Raises UnusableFile, and ValueError for a proxy that is none.
+        """
         proxy = provider.proxy.reveal() if provider.proxy is not None and provider.proxy.present else None
+        files = TlsFiles(*(folder / file if file else None for file in provider.tls_files))
         name: str = provider.transport
-        if proxy or provider.ca_file:
+        if proxy or files:
             # Secrets may stand in a proxy's URL: a name holds their hash.
-            name += ":" + hashlib.sha256(f"{proxy}|{provider.ca_file}".encode()).hexdigest()[:12]
+            name += ":" + hashlib.sha256(f"{proxy}|{files.digest()}".encode()).hexdigest()[:12]
         if name not in self:
-            self[name] = _transport(provider, proxy)
+            self[name] = _transport(provider, proxy, files)
         return name
 
 
-def _transport(provider: written.Provider, proxy: str | None) -> Transport:
+def _transport(provider: written.Provider, proxy: str | None, files: TlsFiles) -> Transport:
+    # Without files the context is made on first use: the system's authorities take 50 ms to load.
     if provider.transport == "httpx":
         from gateway.upstream.httpx_transport import HttpxTransport
 
-        return HttpxTransport(proxy=proxy, ca_file=provider.ca_file)
-    from gateway.upstream.http1 import Http1Transport
+        return HttpxTransport(proxy=proxy, context=client_context(files, HTTP2) if files else None)
+    if provider.transport == "http2" or proxy:
+        from gateway.upstream.dial import Proxy
+        from gateway.upstream.negotiating import NegotiatingTransport
 
-    return Http1Transport(ca_file=provider.ca_file)
+        protocols = HTTP2 if provider.transport == "http2" else HTTP1
+        return NegotiatingTransport(
+            protocols=protocols,
+            context=client_context(files, protocols) if files else None,
+            proxy=Proxy(proxy, client_context(files) if files else None) if proxy else None,
+        )
+    return Http1Transport(context=client_context(files) if files else None)
 
 
 class Places(NamedTuple):
@@ -60,6 +95,7 @@ def places_of(loaded: Loaded, catalogue: Catalogue, transports: Transports, simu
     config = loaded.config
     adapters = {name: WIRES[provider.kind].adapter() for name, provider in config.providers.items()}
     places = Places({}, {}, [], [])
+    ways = {name: _way(name, each, loaded.folder, transports, places) for name, each in config.providers.items()}
     for name, deployment in config.deployments.items():
         provider = config.providers[deployment.provider]
         adapter = adapters[deployment.provider]
@@ -85,7 +121,7 @@ def places_of(loaded: Loaded, catalogue: Catalogue, transports: Transports, simu
             model=deployment.model,
             adapter=adapter.name,
             base_path=urls[0].path.rstrip("/").encode() if urls else b"",
-            endpoints=_endpoints(name, deployment.provider, provider, adapter, urls, transports),
+            endpoints=_endpoints(name, deployment.provider, provider, adapter, urls, ways[deployment.provider]),
             location=provider.place,
             retention=provider.keeps,
             clearance=_clearance(config, provider, deployment),
@@ -99,6 +135,16 @@ def places_of(loaded: Loaded, catalogue: Catalogue, transports: Transports, simu
             disabled=loaded.disabled.get(deployment.provider),
         )
     return places
+
+
+def _way(name: str, provider: written.Provider, folder: Path, transports: Transports, places: Places) -> str:
+    try:
+        return transports.named(provider, folder)
+    except UnusableFile as error:
+        places.problems.append((("providers", name, error.key), str(error)))
+    except ValueError as error:
+        places.problems.append((("providers", name, "proxy"), str(error)))
+    return ""
 
 
 def _price(config: Config, deployment: written.Deployment, listed: Price | None) -> Price | None:
@@ -122,7 +168,7 @@ def _endpoints(
     provider: written.Provider,
     adapter: Adapter,
     urls: list[SplitResult],
-    transports: Transports,
+    transport: str,
 ) -> tuple[Endpoint, ...]:
     """One endpoint per server and credential; a server that takes no key has one."""
     headers: Headers = tuple(
@@ -130,7 +176,6 @@ def _endpoints(
         for header, secret in provider.headers.items()
         if secret.present
     )
-    transport = transports.named(provider)
     endpoints: list[Endpoint] = []
     for url in urls:
         origin = Origin(url.scheme, url.hostname or "", url.port or _PORTS[url.scheme])
@@ -145,6 +190,7 @@ def _endpoints(
                     auth=(*auth, *headers),
                     credential=f"{name}/{index}" if secret is not None else "",
                     transport=transport,
+                    server=name if len(urls) == 1 else f"{name} {origin}",
                 )
             )
     return tuple(endpoints)

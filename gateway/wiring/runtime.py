@@ -33,7 +33,6 @@ from gateway.simulator import Simulator
 from gateway.state.cache import MemoryResponseCache, ResponseCache
 from gateway.state.protocols import KeyRow, KeyStore, Store, StoreUnavailable
 from gateway.telemetry import Telemetry, names
-from gateway.upstream.http1 import Http1Transport
 from gateway.wiring.compile import Compiled, compile_config
 from gateway.wiring.kinds import KINDS, SIMULATOR
 from gateway.wiring.labels import DETECTORS
@@ -71,6 +70,8 @@ class Runtime:
         self._listen = listen  # in the place of the config's
         self._environ = environ
         self._revision = 0
+        # Edits of the file and of keys are noticed apart: who reads later serves later.
+        self._reloading = asyncio.Lock()
         self._simulator: Simulator | None = None
         self._transports = Transports()
         self._cached: ResponseCache | None = None
@@ -134,19 +135,21 @@ class Runtime:
 
     async def reload(self) -> None:
         """Serves the file as it is now, or keeps serving what did and says why."""
-        try:
-            loaded = await asyncio.to_thread(read_config, self.path, self._environ)
-            self._refuse_what_needs_a_start(loaded)
-            self._refuse_an_open_door(loaded)
-            compiled = await self._compile(loaded)
-        except ConfigError as error:
-            self.reload_problems = tuple(error.problems)
-            self.services.telemetry.metrics.count(names.RELOADS, ("refused",))
-            _log.error("config_refused", problems=error.problems, serving_revision=self._revision)
-            return
-        self.pipeline.apply(compiled.snapshot)
-        self._applied(loaded, compiled)
-        _log.info("config_applied", revision=self._revision)
+        async with self._reloading:
+            try:
+                loaded = await asyncio.to_thread(read_config, self.path, self._environ)
+                self._refuse_what_needs_a_start(loaded)
+                self._refuse_an_open_door(loaded)
+                compiled = await self._compile(loaded)
+            except ConfigError as error:
+                self.reload_problems = tuple(error.problems)
+                self.services.telemetry.metrics.count(names.RELOADS, ("refused",))
+                _log.error("config_refused", problems=error.problems, serving_revision=self._revision)
+                return
+            self.pipeline.apply(compiled.snapshot)
+            self._applied(loaded, compiled)
+            _log.info("config_applied", revision=self._revision)
+            await self._transports.retire({endpoint.transport for endpoint in compiled.snapshot.endpoints})
 
     async def reload_keys(self) -> None:
         """Takes over keys that were made, enabled or disabled in the store, and gives it prices that it missed."""
@@ -264,10 +267,9 @@ class Runtime:
     def _connections(self) -> Iterator[tuple[tuple[str, str], float]]:
         totals: Counter[tuple[str, str]] = Counter()
         for transport in list(self._transports.values()):
-            if isinstance(transport, Http1Transport):
-                for origin, active, idle in transport.connections():
-                    totals[str(origin), "active"] += active
-                    totals[str(origin), "idle"] += idle
+            for origin, active, idle in transport.connections():
+                totals[str(origin), "active"] += active
+                totals[str(origin), "idle"] += idle
         yield from totals.items()
 
     def _breaker_changed(self, endpoint: Endpoint, change: Change) -> None:

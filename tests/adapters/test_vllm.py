@@ -8,7 +8,7 @@ import pytest
 
 from adapters import vllm
 from adapters.dialects.chat import ChatDialect
-from gateway.core.errors import BadRequest, Reason, UpstreamError
+from gateway.core.errors import BadRequest, Reason, UpstreamError, unanswered
 from gateway.core.types import Deployment
 
 ADAPTER = vllm.adapter()
@@ -51,6 +51,12 @@ def test_a_strict_caller_is_refused_instead() -> None:
 )
 def test_a_refusal_of_vllm_has_its_reason(status: int, body: dict[str, object], reason: Reason) -> None:
     assert ADAPTER.fault(status, (), json.dumps(body).encode()).reason is reason
+
+
+def test_a_status_that_stands_for_a_code_does_not_hide_ours() -> None:
+    said = b'{"error":{"message":"maximum context length is 8 tokens","type":"BadRequestError","param":"x","code":400}}'
+    answer = unanswered(ADAPTER.fault(400, (), said), "pool")
+    assert (answer.status, answer.code, answer.param) == (400, "context_length_exceeded", "x")
 
 
 def test_a_request_that_the_engine_aborted_before_content_may_go_elsewhere() -> None:

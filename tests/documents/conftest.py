@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.documents.pages import ROOT, Gateway
+from tests.patience import WITHIN_S
 
 
 @pytest.fixture(scope="session")
@@ -35,7 +36,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
         finally:
             process.terminate()
             try:
-                process.communicate(timeout=10)
+                process.communicate(timeout=WITHIN_S)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.communicate()

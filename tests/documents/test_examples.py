@@ -16,6 +16,7 @@ from ruamel.yaml import YAML
 
 from gateway.wiring.runtime import dry_compile, read_config
 from tests.documents.pages import ROOT, Fence, Gateway, fences
+from tests.gateway.upstream.authority import issue
 
 _ADDRESS = "127.0.0.1:8080"
 _STARTS = ("curl ", "headgate ", "ID=")
@@ -51,12 +52,15 @@ def _base() -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("fence", YAMLS, ids=_ids)
-def test_every_config_on_a_page_loads_with_its_proof_and_its_tests(fence: Fence, tmp_path: Path) -> None:
+def test_every_config_on_a_page_loads_with_its_proof_and_its_tests(
+    fence: Fence, tmp_path: Path, certificates: Path
+) -> None:
     fragment = YAML(typ="safe").load(fence.text)
     whole = {"providers", "deployments", "sensitivity", "policies"} <= fragment.keys()
     path = tmp_path / "config.yaml"
+    (tmp_path / "certificates").symlink_to(certificates)
     path.write_text(fence.text if whole else json.dumps(_onto(_base(), fragment)))
-    compiled = dry_compile(read_config(path, {}))
+    compiled = dry_compile(read_config(path, {"COMPANY_PROXY": "http://me:hidden@proxy.internal:3128"}))
     assert compiled.snapshot.deployments
 
 
@@ -82,6 +86,16 @@ def test_every_program_on_a_page_gets_its_answer(fence: Fence, gateway: Gateway)
 def _ask(gateway: Gateway, model: str, text: str) -> httpx.Response:
     body = {"model": model, "messages": [{"role": "user", "content": text}]}
     return httpx.post(f"http://127.0.0.1:{gateway.port}/v1/chat/completions", json=body)
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of certificates that configs on pages name."""
+    folder = tmp_path_factory.mktemp("certificates")
+    issue(folder)
+    for name, ours in (("company.pem", "ca.pem"), ("headgate.pem", "client.pem"), ("headgate.key", "client.key")):
+        (folder / ours).rename(folder / name)
+    return folder
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import pytest
@@ -106,6 +106,7 @@ def play(
     now: float = 0.0,
     deadline: float = 600.0,
     turn: int = 0,
+    in_flight: Mapping[str, int] | None = None,
     repeatable: bool = True,
 ) -> tuple[list[Attempt], Stopped | None]:
     """Sends the outcomes one after the other; returns the attempts and, where the loop ended, why."""
@@ -116,6 +117,7 @@ def play(
         now=now,
         deadline=deadline,
         turn=turn,
+        in_flight=in_flight or {},
         repeatable=repeatable,
     )
     made: list[Attempt] = []
@@ -261,6 +263,15 @@ def test_the_turn_rotates_through_a_deployments_endpoints() -> None:
     ]
     made, _ = play(plan_of(pool, attempts=3), *[failure(Reason.CONNECT)] * 2, turn=2)
     assert asked(made) == ["pool#2", "pool#0", "pool#1"]
+
+
+def test_of_two_endpoints_the_less_busy_is_asked_and_every_pair_has_its_turn() -> None:
+    pool, turns = deployment("pool", replicas=3), range(6)
+    busy = {"pool#0": 2, "pool#1": 1}
+    firsts = [asked(play(plan_of(pool), turn=turn, in_flight=busy)[0])[0] for turn in turns]
+    assert [firsts.count(f"pool#{index}") for index in range(3)] == [0, 2, 4]
+    made, _ = play(plan_of(pool, attempts=3), *[failure(Reason.CONNECT)] * 2, turn=0, in_flight=busy)
+    assert asked(made) == ["pool#1", "pool#0", "pool#2"]
 
 
 def test_a_wait_within_the_patience_is_waited_and_uses_it_up() -> None:

@@ -63,9 +63,24 @@ def test_answers_keep_the_rate_down() -> None:
     made = breakers()
     for _ in range(6):
         made.record(ONE, answer(1.0))
-    fail(made, 5)
+    fail(made, 4)
+    made.record(ONE, answer(1.0))
+    fail(made, 2)
     assert made.admits(ONE, 1.0)
     fail(made, 1)
+    assert not made.admits(ONE, 1.0)
+
+
+@pytest.mark.parametrize("reason", [Reason.CONNECT, Reason.TIMEOUT])
+def test_failures_in_a_row_open_however_well_it_went_before(reason: Reason) -> None:
+    made = breakers()
+    for _ in range(1000):
+        made.record(ONE, answer(1.0))
+    for _ in range(4):
+        made.record(ONE, failure(1.0, reason))
+    made.record(ONE, failure(1.0, Reason.BAD_REQUEST))
+    assert made.admits(ONE, 1.0)
+    made.record(ONE, failure(1.0, reason))
     assert not made.admits(ONE, 1.0)
 
 

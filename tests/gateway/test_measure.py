@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from gateway.core.money import Usage
 from gateway.core.policy import Measured, View
-from gateway.core.types import Call
+from gateway.core.types import Call, Endpoint, Origin
 from gateway.measure import Measurements
 
 
@@ -122,16 +122,18 @@ def test_windows_of_other_lengths_are_measured_beside_the_default():
 
 
 def test_calls_in_flight_are_counted_in_and_out():
-    measurements = Measurements()
-    measurements.begin("a")
-    measurements.begin("a")
-    measurements.begin("b")
-    measurements.end("b")
-    assert measurements.view(0.0, 0.5).in_flight == {"a": 2}
-    measurements.end("a")
-    measurements.end("a")
+    measurements, where = Measurements(), Origin("http", "host.test", 80)
+    first, second, other = (Endpoint(id, id[0], "p", where) for id in ("a#0", "a#1", "b#0"))
+    for endpoint in (first, second, second, other):
+        measurements.begin(endpoint)
+    measurements.end(other)
+    assert measurements.view(0.0, 0.5).in_flight == {"a": 3}
+    assert measurements.at_endpoints == {"a#0": 1, "a#1": 2}
+    for endpoint in (first, second, second):
+        measurements.end(endpoint)
+    assert measurements.at_endpoints == {}
     with pytest.raises(KeyError):
-        measurements.end("a")
+        measurements.end(first)
 
 
 CALL = Call("1", "chat", "chat", b"x" * 3000, model="chat")

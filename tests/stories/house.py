@@ -11,8 +11,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +20,7 @@ import httpx
 from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 
 from gateway.simulator import Simulator
+from tests.patience import until
 
 ROOT = Path(__file__).parents[2]
 ADMIN_KEY = "hg-admin-of-the-stories"
@@ -31,14 +32,6 @@ NO_TLS = False  # as httpx's `verify`: loading the authorities takes 50 ms, and 
 Config = dict[str, Any]
 
 _serial = itertools.count()
-
-
-async def until(condition: Callable[[], object], within_s: float = 5.0) -> None:
-    """Waits for a condition; fails, rather than hangs, where it does not come."""
-    deadline = time.monotonic() + within_s
-    while not condition():
-        assert time.monotonic() < deadline, "what was waited for did not come"
-        await asyncio.sleep(0.005)
 
 
 class House:
@@ -93,7 +86,7 @@ class House:
         ]
         for reader in self._readers:
             reader.start()
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while not (serves := [line for line in self.said[before:] if " serves on " in line]):
             if self._process.poll() is not None or time.monotonic() > deadline:
                 self.kill()
@@ -116,7 +109,7 @@ class House:
         assert self._process is not None
         self._process.send_signal(number)
 
-    def wait(self, within_s: float = 10.0) -> int:
+    def wait(self, within_s: float = 30.0) -> int:
         """Waits until the process has ended; returns its exit status."""
         assert self._process is not None
         status = self._process.wait(within_s)
@@ -144,7 +137,7 @@ class House:
         if config is not None:
             self.write(config)
         self.signal(signal.SIGHUP)
-        await until(lambda: self.events("config_applied", since) or self.events("config_refused", since), 10.0)
+        await until(lambda: self.events("config_applied", since) or self.events("config_refused", since))
         refused = self.events("config_refused", since)
         assert not refused, refused[0]["problems"]
         revision: int = self.events("config_applied", since)[0]["revision"]
@@ -159,7 +152,7 @@ def command(*arguments: str, environ: Mapping[str, str] | None = None) -> subpro
         env=_environ(environ or {}),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
 
@@ -241,6 +234,36 @@ def config_of(places: Mapping[str, Place], **sections: Any) -> Config:
     return config
 
 
+@asynccontextmanager
+async def occupied(simulator: Simulator) -> AsyncIterator[None]:
+    """Lets those who ask a provider wait for their turn until this ends: none of them is answered before."""
+    simulator.max_running = 1
+    asked = json.dumps(body_of(model="nobody!hang")).encode()
+    _, writer = await asyncio.open_connection(simulator.host, simulator.port)
+    writer.write(b"POST /v1/chat/completions HTTP/1.1\r\ncontent-length: %d\r\n\r\n%b" % (len(asked), asked))
+    await until(lambda: simulator.in_flight == 1)
+    simulator.requests.pop()
+    try:
+        yield
+    finally:
+        writer.close()
+        aborted = simulator.aborted
+        await until(lambda: simulator.aborted > aborted)
+        simulator.aborted = aborted
+        simulator.max_running = None
+
+
+@contextmanager
+def held(simulator: Simulator) -> Iterator[None]:
+    """Lets a provider say no more, as readers do who are slow, until this ends."""
+    connections = list(simulator.connections)
+    for connection in connections:
+        connection.pause_writing()
+    yield
+    for connection in connections:
+        connection.resume_writing()
+
+
 # -- callers ------------------------------------------------------------------------------------------------------
 
 
@@ -304,7 +327,7 @@ class World:
     def __init__(self, house: House) -> None:
         self.house = house
         limits = httpx.Limits(max_connections=None)
-        self.http = httpx.AsyncClient(base_url=house.url, timeout=20, limits=limits, verify=NO_TLS)
+        self.http = httpx.AsyncClient(base_url=house.url, timeout=30, limits=limits, verify=NO_TLS)
         self._stack = AsyncExitStack()
         self._began = len(house.log)
 
@@ -355,17 +378,33 @@ class World:
 
     async def openai(self, **settings: Any) -> AsyncOpenAI:
         """Returns the official client, pointed at the house; it retries nothing by itself."""
-        settings = {"api_key": "none", "max_retries": 0, "timeout": 20, **settings}
+        settings = {"api_key": "none", "max_retries": 0, "timeout": 30, **settings}
         http = DefaultAsyncHttpxClient(verify=NO_TLS)
         client = AsyncOpenAI(base_url=f"{self.house.url}/v1", http_client=http, **settings)
         return await self._stack.enter_async_context(client)
 
-    async def receipt(self, id: str) -> dict[str, Any]:
-        """Returns a call's receipt, with the sentence that tells its decision."""
+    async def receipt(self, id: str, *, left: bool = False) -> dict[str, Any]:
+        """Returns a call's receipt, with the sentence that tells its decision.
+
+        It is there when the answer is; where the caller left, nothing tells that it was written: it is waited for.
+        """
+        if left:
+            await until(lambda: self._booked(id))
         got = await self.get(f"/admin/decisions/{id}")
         assert got.status == 200, got.text
         told = got.json
         return {**told["receipt"], "decision": told["decision"], "sentence": told["sentence"]}
+
+    async def _booked(self, id: str) -> bool:
+        return (await self.get(f"/admin/decisions/{id}")).status == 200
+
+    async def queued(self, count: int) -> None:
+        """Waits until that many calls wait to be let in."""
+
+        async def waiting() -> bool:
+            return await self.metric("headgate_queued") == count
+
+        await until(waiting)
 
     async def metric(self, line: str) -> float:
         """Returns the value of one line of /metrics, 0 where it is not there."""

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import csv
 import hashlib
 import io
 import re
-import time
 from typing import Any
 
 import pytest
 
 from gateway.simulator import Fault
+from tests.patience import until
 from tests.stories.house import ADMIN_KEY, World, at
 
 SUMMED = ("calls", "errors", "cached", "nano_usd", "unpriced")
@@ -147,10 +146,11 @@ async def test_an_unknown_decision_is_not_found(world: World) -> None:
 
 async def shown(world: World, sample: str) -> None:
     """Waits until a sample is on the page of metrics."""
-    deadline = time.monotonic() + 5
-    while sample not in (await world.get("/metrics")).text.splitlines():
-        assert time.monotonic() < deadline, sample
-        await asyncio.sleep(0.01)
+
+    async def there() -> bool:
+        return sample in (await world.get("/metrics")).text.splitlines()
+
+    await until(there)
 
 
 async def test_metrics_parse_and_count(world: World) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 from gateway.simulator import Fault, Simulator
-from tests.stories.house import ADMIN_KEY, World, at, until
+from tests.patience import until
+from tests.stories.house import ADMIN_KEY, World, at, occupied
 
 QUICK = {"minimum_calls": 3, "rest": "300ms", "longest_rest": "1s", "probes": 2}
+LASTING = {**QUICK, "rest": "60s", "longest_rest": "60s"}
 
 
 async def state(world: World, endpoint: str = "first#0") -> str:
@@ -17,10 +20,10 @@ async def state(world: World, endpoint: str = "first#0") -> str:
     return found
 
 
-async def broken(world: World) -> tuple[Simulator, Simulator]:
+async def broken(world: World, breakers: dict[str, object] = QUICK) -> tuple[Simulator, Simulator]:
     """Serves two deployments, and fails calls until the breaker of the first has opened."""
     failing, other = await world.simulator(), await world.simulator()
-    await world.serve({"first": at(failing), "second": at(other)}, breakers=QUICK)
+    await world.serve({"first": at(failing), "second": at(other)}, breakers=breakers)
     failing.faults["demo"] = [Fault("reset")] * 100
     for _ in range(3):
         assert (await world.chat(stream=True)).deployment == "second"
@@ -30,7 +33,7 @@ async def broken(world: World) -> tuple[Simulator, Simulator]:
 
 async def test_a_breaker_opens_and_calls_stay_away(world: World) -> None:
     since = len(world.house.log)
-    failing, _ = await broken(world)
+    failing, _ = await broken(world, LASTING)
     asked = len(failing.requests)
     got = await world.chat()
     assert got.deployment == "second"
@@ -47,14 +50,16 @@ async def test_a_breaker_opens_and_calls_stay_away(world: World) -> None:
 async def test_a_rested_breaker_lets_one_live_call_try_and_closes_after_enough_answers(world: World) -> None:
     failing, _ = await broken(world)
     failing.faults.clear()
-    failing.ttft_s = 0.2
     asked = len(failing.requests)
     await asyncio.sleep(0.35)
-    answers = await asyncio.gather(*[world.chat() for _ in range(10)])
+    async with occupied(failing):
+        calls = [asyncio.create_task(world.chat()) for _ in range(10)]
+        await until(lambda: sum(call.done() for call in calls) == 9)
+        assert {call.result().deployment for call in calls if call.done()} == {"second"}
+    answers = await asyncio.gather(*calls)
     assert sorted(got.deployment for got in answers) == ["first"] + ["second"] * 9
     assert len(failing.requests) == asked + 1
     assert await state(world) == "half-open"
-    failing.ttft_s = 0.0
     assert (await world.chat()).deployment == "first"
     assert await state(world) == "closed"
 
@@ -63,16 +68,18 @@ async def test_a_half_open_breaker_opens_again_for_longer_where_the_call_that_tr
     failing, _ = await broken(world)
     await asyncio.sleep(0.35)
     asked = len(failing.requests)
+    began = time.monotonic()
     assert (await world.chat()).deployment == "second"
     assert len(failing.requests) > asked
     assert await state(world) == "open"
     conditions = (await world.get("/admin/breakers")).json["breakers"]
-    assert 0.3 < next(each["until"] for each in conditions if each["endpoint"] == "first#0") <= 0.6
+    remaining = next(each["until"] for each in conditions if each["endpoint"] == "first#0") or 0.0
+    assert 0.3 - (time.monotonic() - began) < remaining <= 0.6
 
 
 async def test_a_deployment_that_is_alone_is_tried_rather_than_failing_at_once(world: World) -> None:
     failing = await world.simulator()
-    await world.serve({"first": at(failing)}, breakers={**QUICK, "rest": "20s", "longest_rest": "20s"})
+    await world.serve({"first": at(failing)}, breakers=LASTING)
     failing.faults["demo"] = [Fault("reset")] * 100
     for _ in range(4):
         assert (await world.chat(stream=True)).status == 502
@@ -105,12 +112,9 @@ async def test_a_person_can_open_and_close_a_breaker(world: World) -> None:
 
 async def test_slow_first_tokens_open_a_breaker(world: World) -> None:
     slow, other = await world.simulator(), await world.simulator()
-    await world.serve(
-        {"first": at(slow), "second": at(other)},
-        breakers={**QUICK, "rest": "20s", "longest_rest": "20s"},
-        on_failure={"first_token": "100ms"},
-    )
-    slow.faults["demo"] = [Fault("slow", wait_s=3)] * 10
+    places = {"first": at(slow, timeouts={"first_token": "100ms"}), "second": at(other)}
+    await world.serve(places, breakers=LASTING)
+    slow.faults["demo"] = [Fault("slow", wait_s=60)] * 10
     for _ in range(3):
         assert (await world.chat(stream=True)).deployment == "second"
     assert await state(world) == "open"

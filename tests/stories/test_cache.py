@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from contextlib import AsyncExitStack
 from typing import Any
 
-import httpx
 import pytest
 
 from gateway.simulator import Fault
-from tests.stories.house import CHAT, Answer, World, at, body_of, config_of, until
+from tests.patience import until
+from tests.stories.house import Answer, World, at, config_of, held, occupied
 
 KEPT: dict[str, Any] = {"cache": {"at": "temperature_0"}}
 COLD: dict[str, Any] = {"temperature": 0}
@@ -236,29 +237,33 @@ async def test_streams_and_whole_answers_fly_together(world: World) -> None:
 async def test_a_leader_who_leaves_takes_nothing_from_those_who_follow(world: World) -> None:
     provider = await world.simulator(tpot_s=0.01)
     await world.serve({"only": at(provider)}, **KEPT)
-    async with world.streaming(**COLD) as leader:
-        pieces = leader.aiter_raw()
-        await anext(pieces)
-        following = asyncio.create_task(world.chat(stream=True, **COLD))
-        await asyncio.sleep(0.1)
-    got = await following
+    async with AsyncExitStack() as following:
+        async with world.streaming(**COLD) as leader:
+            pieces = leader.aiter_raw()
+            await anext(pieces)
+            with held(provider):
+                follower = await following.enter_async_context(world.streaming(**COLD))
+        await follower.aread()
+    got = Answer(follower.status_code, follower.headers, follower.text)
     assert got.whole
     assert hit(got)
     assert (len(provider.requests), provider.aborted) == (1, 0)
     assert hit(await world.chat(stream=True, **COLD))
-    paid = await world.receipt(leader.headers["x-request-id"])
+    paid = await world.receipt(leader.headers["x-request-id"], left=True)
     assert paid["cost_nano"] > 0
 
 
 async def test_a_leader_who_left_is_booked_where_its_flight_fails(world: World) -> None:
     provider = await world.simulator()
     await world.serve({"cache-left": at(provider)}, on_failure={"attempts": 1}, **KEPT)
-    provider.faults["demo"] = [Fault("error", after=0, ttft_s=0.4)]
-    leader = asyncio.create_task(world.http.post(CHAT, json=body_of(**COLD), timeout=0.2))
-    await until(lambda: provider.in_flight == 1)
-    following = asyncio.create_task(world.chat(**COLD))
-    with pytest.raises(httpx.ReadTimeout):
-        await leader
+    provider.faults["demo"] = [Fault("error", after=0)]
+    async with occupied(provider):
+        leader = asyncio.create_task(world.chat(**COLD))
+        await until(lambda: provider.in_flight == 2)
+        following = asyncio.create_task(world.chat(**COLD))
+        await asyncio.sleep(0.1)  # to board; where that took longer, the end is the same
+        leader.cancel()
+        await asyncio.sleep(0.1)  # to be missed
     got = await following
     assert got.status == 200  # it flew anew
     assert len(provider.requests) == 2
@@ -276,11 +281,11 @@ async def test_when_all_who_wait_have_left_the_upstream_is_closed(world: World) 
         async with world.streaming(max_tokens=500, min_tokens=500, **COLD) as follower:
             follows = follower.aiter_raw()
             await anext(follows)
-    await until(lambda: provider.aborted == 1, 1.0)
+    await until(lambda: provider.aborted == 1)
     assert len(provider.requests) == 1
-    paid = await world.receipt(leader.headers["x-request-id"])
+    paid = await world.receipt(leader.headers["x-request-id"], left=True)
     assert (paid["status"], paid["reason"], paid["estimated"]) == (499, "cancelled", True)
-    followed = await world.receipt(follower.headers["x-request-id"])
+    followed = await world.receipt(follower.headers["x-request-id"], left=True)
     assert (followed["status"], followed["cost_nano"]) == (499, 0)
 
 
@@ -295,10 +300,16 @@ async def test_a_failure_is_told_to_all_who_fly_together(world: World) -> None:
 
 
 async def test_a_stream_cut_in_flight_is_told_to_all_who_follow(world: World) -> None:
-    provider = await world.simulator(ttft_s=0.05, tpot_s=0.01)
+    provider = await world.simulator(tpot_s=0.1)
     await world.serve({"only": at(provider)}, **KEPT)
-    provider.faults["demo"] = [Fault("cut", after=10)]
-    answers = await asyncio.gather(*[world.chat(stream=True, **COLD) for _ in range(5)])
+    provider.faults["demo"] = [Fault("cut", after=5)]
+    async with AsyncExitStack() as stack:
+        boarded = [await stack.enter_async_context(world.streaming(**COLD))]
+        with held(provider):
+            boarded += [await stack.enter_async_context(world.streaming(**COLD)) for _ in range(4)]
+        for each in boarded:
+            await each.aread()
+    answers = [Answer(each.status_code, each.headers, each.text) for each in boarded]
     assert len(provider.requests) == 1
     assert {got.error["code"] for got in answers} == {"upstream_stream_cut"}
     for got in answers:

@@ -18,6 +18,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from gateway.cli import main
+from tests.patience import WITHIN_S
+from tests.ports import free_port
 from tests.stories.house import ROOT, World, at, command, config_of
 
 SHIPPED = ROOT / "config.yaml"
@@ -199,14 +201,12 @@ def test_keys_are_made_listed_and_switched(tmp_path: Path) -> None:
 
 
 def test_the_simulator_serves_and_fails_on_command() -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     arguments = ["simulate", "--listen", f"127.0.0.1:{port}", "--ttft", "1ms", "--tpot", "0ms"]
     process = subprocess.Popen([sys.executable, "-m", "gateway", *arguments], cwd=ROOT, stdout=subprocess.DEVNULL)
     try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}/v1") as client:
-            deadline = time.monotonic() + 10
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}/v1", timeout=WITHIN_S) as client:
+            deadline = time.monotonic() + WITHIN_S
             while True:
                 try:
                     assert client.get("/models").status_code == 200
@@ -219,7 +219,7 @@ def test_the_simulator_serves_and_fails_on_command() -> None:
             assert (got.status_code, got.headers["retry-after"]) == (429, "3")
     finally:
         process.terminate()
-        process.wait(5)
+        process.wait(WITHIN_S)
 
 
 def test_the_shipped_config_serves_and_says_what_to_try(shipped: Path) -> None:
@@ -245,7 +245,7 @@ def test_the_shipped_config_serves_and_says_what_to_try(shipped: Path) -> None:
             assert json.loads(answered.stdout)["choices"][0]["message"]["content"].startswith("I am a simulator")
     finally:
         process.terminate()
-        status = process.wait(10)
+        status = process.wait(WITHIN_S)
         assert process.stdout is not None
         process.stdout.close()
     assert status == 0

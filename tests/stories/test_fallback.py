@@ -7,7 +7,8 @@ import time
 import pytest
 
 from gateway.simulator import Fault
-from tests.stories.house import World, at, until
+from tests.patience import promptly, until
+from tests.stories.house import World, at
 
 
 def reasons(receipt: dict[str, object]) -> list[str | None]:
@@ -143,21 +144,27 @@ async def test_a_vllm_endpoint_without_a_path_is_asked_at_v1(world: World) -> No
 async def test_a_429_with_a_wait_within_the_routes_patience_is_waited_for(world: World) -> None:
     busy, next_one = await world.simulator(), await world.simulator()
     await world.serve({"first": at(busy), "second": at(next_one)}, on_failure={"patience": "1s"})
-    busy.faults["demo"] = [Fault("429", retry_after_ms=120)]
-    began = time.monotonic()
-    got = await world.chat()
-    assert got.deployment == "first"
-    assert 0.12 <= time.monotonic() - began < 1.0
+
+    async def ask() -> float:
+        busy.faults["demo"] = [Fault("429", retry_after_ms=120)]
+        began = time.monotonic()
+        got = await world.chat()
+        took = time.monotonic() - began
+        assert got.deployment == "first"
+        assert took >= 0.12
+        return took
+
+    await promptly(ask, 1.0)
     assert not next_one.requests
 
 
 async def test_a_429_with_a_wait_beyond_the_routes_patience_goes_on_at_once(world: World) -> None:
     busy, next_one = await world.simulator(), await world.simulator()
     await world.serve({"first": at(busy), "second": at(next_one)}, on_failure={"patience": "1s"})
-    busy.faults["demo"] = [Fault("429", retry_after="5")]
+    busy.faults["demo"] = [Fault("429", retry_after="60")]
     began = time.monotonic()
     assert (await world.chat()).deployment == "second"
-    assert time.monotonic() - began < 1.0
+    assert time.monotonic() - began < 20
 
 
 async def test_a_429_is_waited_for_where_nobody_else_can_answer_and_it_fits_the_deadline(world: World) -> None:
@@ -182,14 +189,17 @@ async def test_a_deployment_that_asked_for_time_is_left_alone_until_it_is_over(w
     busy, next_one = await world.simulator(), await world.simulator()
     await world.serve({"first": at(busy), "second": at(next_one)})
     busy.faults["demo"] = [Fault("429", retry_after_ms=400)]
-    assert (await world.chat()).deployment == "second"
+    began = time.monotonic()
     assert (await world.chat()).deployment == "second"
     assert len(busy.requests) == 1
-    await until(lambda: not busy.faults["demo"])
-    deadline = time.monotonic() + 2
-    while (await world.chat()).deployment != "first":
-        assert time.monotonic() < deadline
+
+    async def asked_again() -> bool:
+        return (await world.chat()).deployment == "first"
+
+    await until(asked_again)
+    assert time.monotonic() - began >= 0.4
     assert len(busy.requests) == 2
+    assert len(next_one.requests) >= 1
 
 
 # -- credentials --------------------------------------------------------------------------------------------------
@@ -229,18 +239,18 @@ async def test_a_new_config_gives_a_dead_credential_another_chance(world: World)
 # -- time ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("fault", [Fault("slow", wait_s=10), Fault("hang")], ids=["slow", "hang"])
+@pytest.mark.parametrize("fault", [Fault("slow", wait_s=60), Fault("hang")], ids=["slow", "hang"])
 async def test_a_first_token_that_does_not_come_in_time_comes_from_the_next_deployment(
     world: World, fault: Fault
 ) -> None:
     slow, next_one = await world.simulator(), await world.simulator()
-    await world.serve({"first": at(slow), "second": at(next_one)}, on_failure={"first_token": "200ms"})
+    await world.serve({"first": at(slow), "second": at(next_one)}, on_failure={"first_token": "500ms"})
     slow.faults["demo"] = [fault]
     began = time.monotonic()
     got = await world.chat(stream=True)
     assert got.deployment == "second"
     assert got.whole
-    assert 0.2 <= time.monotonic() - began < 1.5
+    assert 0.5 <= time.monotonic() - began < 20
     assert reasons(await world.receipt(got.id)) == ["timeout", None]
     await until(lambda: slow.aborted == 1)
 
@@ -348,7 +358,8 @@ async def test_where_everybody_fails_the_caller_is_told_who_and_why(
     world: World, fault: str, status: int, code: str
 ) -> None:
     failing = await world.simulator()
-    await world.serve({"only": at(failing)}, on_failure={"first_token": "150ms", "attempts": 2})
+    patience = {"first_token": "150ms"} if fault == "hang" else {}
+    await world.serve({"only": at(failing)}, on_failure={"attempts": 2, **patience})
     failing.faults["demo"] = [Fault.parse(fault)] * 3
     got = await world.chat(stream=True)
     assert (got.status, got.error["code"], got.error["type"]) == (status, code, "upstream_error")

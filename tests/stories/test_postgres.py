@@ -11,7 +11,8 @@ import pytest
 
 from gateway.simulator import Simulator
 from tests.gateway.state.servers import PostgresServer, postgres_server
-from tests.stories.house import ADMIN_KEY, House, World, at, command, config_of, until
+from tests.patience import until
+from tests.stories.house import ADMIN_KEY, House, World, at, command, config_of
 
 ADMIN = {"authorization": f"Bearer {ADMIN_KEY}"}
 

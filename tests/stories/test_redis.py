@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from gateway.simulator import Simulator
 from tests.gateway.state.redis_server import SERVER, RedisServer
+from tests.patience import until
 from tests.stories.house import House, World, at, config_of
 
 pytest.importorskip("redis", reason="the extra headgate[redis] is not installed")
@@ -36,13 +38,20 @@ async def test_two_gateways_share_answers_and_serve_on_without_redis(
             worlds.append((house, World(house)))
         try:
             (_, one), (_, two) = worlds
-            asked = {"text": "Shared?", "temperature": 0}
-            first = await one.chat(**asked)
-            assert first.headers["x-headgate-cache"] == "miss"
-            second = await two.chat(**asked)
-            assert second.headers["x-headgate-cache"].startswith("hit")
-            assert second.json == first.json
-            assert len(simulator.requests) == 1
+
+            async def share() -> bool:
+                """Asks both the same; one operation may miss its deadline of 20 ms on a busy machine."""
+                simulator.requests.clear()
+                asked = {"text": f"Shared {next(questions)}?", "temperature": 0}
+                first, second = await one.chat(**asked), await two.chat(**asked)
+                assert first.headers["x-headgate-cache"] == "miss"
+                hit = second.headers["x-headgate-cache"].startswith("hit")
+                assert len(simulator.requests) == 2 - hit
+                assert not hit or second.json == first.json
+                return hit
+
+            questions = itertools.count()
+            await until(share)
 
             redis.stop()
             for world in (one, two):

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from gateway.simulator import Fault
-from tests.stories.house import DONE, World, at, until
+from tests.patience import until
+from tests.stories.house import DONE, World, at
 
 
 async def test_a_stream_says_what_a_whole_answer_says(world: World) -> None:
@@ -40,14 +41,17 @@ async def test_usage_is_asked_for_always_and_shown_only_where_it_was_asked_for(w
 
 
 async def test_content_leaves_as_it_comes(world: World) -> None:
-    provider = await world.simulator(tpot_s=0.05)
+    provider = await world.simulator(tpot_s=0.1)
     await world.serve({"only": at(provider)})
-    arrived = []
+    early = late = 0
     async with world.streaming(max_tokens=8) as response:
         async for piece in response.aiter_raw():
-            arrived += [time.monotonic()] * piece.count(b'"content":')
-    assert len(arrived) >= 8
-    assert arrived[-1] - arrived[0] > 0.3
+            if provider.in_flight:
+                early += piece.count(b'"content":')
+            else:
+                late += piece.count(b'"content":')
+    assert early + late >= 8
+    assert early >= 4
 
 
 @pytest.mark.parametrize(
@@ -66,13 +70,17 @@ async def test_content_leaves_as_it_comes(world: World) -> None:
 async def test_a_stream_that_fails_after_content_ends_in_an_error_and_without_a_sentinel(
     world: World, fault: str, code: str
 ) -> None:
-    # paced, so that content has left by the time that it fails
-    failing, next_one = await world.simulator(tpot_s=0.002), await world.simulator()
-    await world.serve({"first": at(failing, timeouts={"idle": "200ms"}), "second": at(next_one)})
-    failing.faults["demo"] = [Fault.parse(fault)]
-    began = time.monotonic()
-    got = await world.chat(stream=True)
-    assert time.monotonic() - began < 2
+    failing, next_one = await world.simulator(), await world.simulator()
+    patience = {"timeouts": {"idle": "200ms"}} if code == "upstream_timeout" else {}
+    await world.serve({"first": at(failing, **patience), "second": at(next_one)})
+    for failing.tpot_s in (0.002, 0.02, 0.15):
+        failing.faults["demo"] = [Fault.parse(fault)]
+        next_one.requests.clear()
+        began = time.monotonic()
+        got = await world.chat(stream=True)
+        if got.deployment == "first":
+            break  # else the gateway was so late that content and failure came as one: slower
+    assert time.monotonic() - began < 20
     assert (got.status, got.deployment) == (200, "first")
     assert got.content.startswith("I am")
     assert (got.error["code"], got.error["type"]) == (code, "upstream_error")
@@ -136,22 +144,24 @@ def _resident_mib(pid: int) -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
-async def test_the_other_transport_serves_and_fails_alike(world: World) -> None:
+@pytest.mark.parametrize("transport", ["http2", "httpx"])
+async def test_the_other_transports_serve_and_fail_alike(world: World, transport: str) -> None:
     provider, next_one = await world.simulator(tpot_s=0.002), await world.simulator()
-    by_httpx = at(provider, provider={"transport": "httpx"})
-    await world.serve({"first": by_httpx, "second": at(next_one)})
+    by_it = at(provider, provider={"transport": transport})
+    await world.serve({"first": by_it, "second": at(next_one)})
     unary, stream = await world.chat(), await world.chat(stream=True)
     assert (unary.deployment, stream.deployment) == ("first", "first")
     assert stream.content == unary.content
     assert stream.whole
     provider.faults["demo"] = [Fault("cut", after=0), Fault("cut", after=3)]
     assert (await world.chat(stream=True)).deployment == "second"
+    provider.tpot_s = 0.15
     assert (await world.chat(stream=True)).error["code"] == "upstream_stream_cut"
     provider.tpot_s = 0.05
     async with world.streaming(max_tokens=200, min_tokens=200) as response:
         pieces = response.aiter_raw()
         await anext(pieces)
-    await until(lambda: provider.aborted == 1, 1.0)
+    await until(lambda: provider.aborted == 1)
 
 
 async def test_a_slow_reader_slows_the_provider(world: World) -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from gateway.simulator import Simulator
-from tests.stories.house import House, World, at, config_of, until
+from tests.patience import until
+from tests.stories.house import House, World, at, config_of
 
 pytest.importorskip("opentelemetry.exporter.otlp.proto.http", reason="the extra headgate[otlp] is not installed")
 

@@ -3,6 +3,7 @@ import resource
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,7 @@ from gateway.core.errors import ConfigError, Overloaded
 from gateway.core.money import Price, Rates
 from gateway.state.protocols import StoreUnavailable, Totals
 from gateway.state.sqlite import SqliteStore
+from tests.patience import WITHIN_S
 
 
 @pytest.fixture
@@ -166,7 +168,7 @@ def test_lines_are_forced_to_disk_as_configured(directory: Path, monkeypatch: py
     journal = Journal(directory, sync=sync, sync_interval_s=0.005)  # type: ignore[arg-type]
     assert not synced.wait(0.02)
     journal.close(receipt("a"))
-    assert synced.is_set() if sync == "always" else synced.wait(5)
+    assert synced.is_set() if sync == "always" else synced.wait(WITHIN_S)
     journal.shut()
 
 
@@ -275,16 +277,13 @@ def test_the_thread_goes_on_when_the_store_is_back(journal: Journal, store: Sqli
     mover = Mover(journal, away, every_s=0.002)  # type: ignore[arg-type]
     journal.close(receipt("a"))
     mover.start()
-    for _ in range(1000):
-        if mover.trouble is not None:
-            break
-        threading.Event().wait(0.002)
+    deadline = time.monotonic() + WITHIN_S
+    while mover.trouble is None and time.monotonic() < deadline:
+        time.sleep(0.002)
     assert mover.trouble == "away"
     away.away = False
-    for _ in range(1000):
-        if booked(store):
-            break
-        threading.Event().wait(0.005)
+    while not booked(store) and time.monotonic() < deadline:
+        time.sleep(0.002)
     mover.stop()
     assert booked(store) == [("a", 200, False)]
 

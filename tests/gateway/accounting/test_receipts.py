@@ -1,19 +1,22 @@
 import msgspec
 import pytest
 
+from gateway.accounting.pairings import Pairing, Pairings
 from gateway.accounting.receipts import (
     CLOSED,
     OPENED,
     AttemptLine,
-    Line,
     Opening,
     Receipt,
+    Settled,
     interrupted,
+    line_of,
     read_receipt,
     row_of,
     tokens_of,
 )
 from gateway.core.money import BUCKETS, Price, Rates, Usage
+from gateway.core.types import Call, Deployment, Principal
 
 RECEIPT = Receipt(
     id="req-1",
@@ -41,7 +44,7 @@ RECEIPT = Receipt(
 
 
 def test_a_line_reads_back_as_the_receipt_that_was_written() -> None:
-    line = bytes(Line().write(CLOSED, RECEIPT))
+    line = line_of(CLOSED, RECEIPT)
     assert line[0] == CLOSED
     assert line.endswith(b"}\n")
     back = read_receipt(line[1:-1])
@@ -49,27 +52,45 @@ def test_a_line_reads_back_as_the_receipt_that_was_written() -> None:
     assert msgspec.structs.replace(back, raw_usage=RECEIPT.raw_usage) == RECEIPT
 
 
-def test_one_writer_writes_long_and_short_lines_in_turn() -> None:
-    writer = Line()
-    long = msgspec.structs.replace(RECEIPT, decision="x" * 100_000)
-    lines = [bytes(writer.write(CLOSED, receipt)) for receipt in (RECEIPT, long, RECEIPT)]
-    assert lines[0] == lines[2]
-    assert read_receipt(lines[1][1:-1]).decision == "x" * 100_000
+def test_a_pairing_and_what_is_settled_are_a_whole_receipt_and_never_say_the_same() -> None:
+    said = [Pairing.__struct_fields__, Settled.__struct_fields__]
+    assert sorted(Receipt.__struct_fields__) == sorted([*said[0], *said[1]])
+
+
+def test_a_line_of_two_parts_reads_back_as_one_receipt() -> None:
+    principal = Principal("alice", team="sales", tags=(("project", "crm"),))
+    call = Call("req-1", "chat", "chat", b"{}", model='a "model"', stream=True)
+    haiku = Deployment("haiku", "anthropic", "anthropic", "claude-haiku-4-5", "anthropic", b"/v1", ())
+    pairings = Pairings(revision=7)
+    paired = pairings.of(call, principal, "interactive", haiku, "internal")
+    assert pairings.of(call, principal, "interactive", haiku, "internal") is paired
+    written = line_of(CLOSED, Settled("req-1", 5.0, "alice", 200, cost_nano=9), paired.json)
+    back = read_receipt(written[1:-1])
+    assert (back.id, back.cost_nano, back.team, back.tags) == ("req-1", 9, "sales", principal.tags)
+    assert (back.model, back.deployment, back.upstream_model) == ('a "model"', "haiku", "claude-haiku-4-5")
+    assert (back.route, back.provider, back.sensitivity) == ("interactive", "anthropic", "internal")
+    assert (back.dialect, back.endpoint, back.stream, back.config_revision) == ("chat", "chat", True, 7)
+
+
+def test_a_refused_call_s_pairing_is_not_remembered() -> None:
+    pairings = Pairings(revision=1)
+    call, principal = Call("req-1", "chat", "chat", b"{}", model="made up"), Principal("alice")
+    first = pairings.of(call, principal, None, None, None)
+    assert pairings.of(call, principal, None, None, None) is not first
+    assert read_receipt(line_of(CLOSED, Settled("req-1", 5.0, "alice", 404), first.json)[1:-1]).model == "made up"
 
 
 def test_a_provider_s_pretty_printed_usage_stays_on_one_line() -> None:
     raw = b'{\n  "input_tokens": 7,\r\n  "note": "a\\nb"\n}'
-    writer = Line()
-    for _ in range(2):
-        line = bytes(writer.write(CLOSED, msgspec.structs.replace(RECEIPT, raw_usage=msgspec.Raw(raw))))
-        assert line.count(b"\n") == 1
-        assert msgspec.json.decode(bytes(read_receipt(line[1:-1]).raw_usage)) == {"input_tokens": 7, "note": "a\nb"}
+    line = line_of(CLOSED, msgspec.structs.replace(RECEIPT, raw_usage=msgspec.Raw(raw)))
+    assert line.count(b"\n") == 1
+    assert msgspec.json.decode(bytes(read_receipt(line[1:-1]).raw_usage)) == {"input_tokens": 7, "note": "a\nb"}
 
 
 def test_an_opening_becomes_an_estimated_receipt_of_an_interrupted_call() -> None:
     price = Price("v1", ((0, Rates(fresh_input=1_000_000)),))
     opening = Opening(id="req-1", time=5.0, key="alice", input_tokens=900, price_version="v1", stream=True)
-    line = bytes(Line().write(OPENED, opening))
+    line = line_of(OPENED, opening)
     assert read_receipt(interrupted(line[1:-1], {}.get)).cost_nano is None, "a price that is not known is not free"
     receipt = read_receipt(interrupted(line[1:-1], {"v1": price}.get))
     assert receipt == Receipt(

@@ -249,7 +249,7 @@ def test_a_pool_is_refused_where_it_stands() -> None:
         ("kind: vllm, endpoints", "kind: openai, endpoints", "only the kind vllm takes endpoints"),
         ("kind: vllm, endpoints", "kind: vllm, base_url: 'http://a', endpoints", "endpoints or base_url, not both"),
         (', endpoints: ["http://10.0.0.5:8000", "http://10.0.0.6:8000/"]', "", "endpoints or base_url is required"),
-        ("kind: vllm", "kind: vllm, proxy: 'http://p:1'", "a proxy needs `transport: httpx`"),
+        ("kind: vllm", "kind: vllm, key_file: k.pem", "a key needs its certificate: write cert_file"),
         ("kind: vllm", "kind: vllm, base_url: ftp://x", "a URL is wanted that begins with http://"),
         ("kind: vllm", "kind: vllm, base_url: 'http://a:b@c'", "must not hold credentials"),
         ("teams:", "keys: [{name: a, hash: 'sha256:zz'}]\nteams:", "a hash is wanted"),

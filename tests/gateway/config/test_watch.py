@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from gateway.config import watch
+from tests.patience import WITHIN_S
 
 POLL_S = 0.02
 
@@ -28,7 +29,7 @@ class Changes:
         self._more.set()
 
     async def next(self) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(WITHIN_S):
             await self._more.wait()
         self._more.clear()
 

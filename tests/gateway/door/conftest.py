@@ -12,7 +12,6 @@ import struct
 import subprocess
 import sys
 import threading
-import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -30,6 +29,7 @@ from gateway.door.app import Door, Receive, Send, answer, read_body
 from gateway.door.exchange import Message
 from gateway.door.protocol import DoorLimits
 from gateway.simulator import Simulator
+from tests.patience import WITHIN_S, until
 
 LINGER_S = 0.3
 MAX_BODY_BYTES = 256 * 1024
@@ -116,7 +116,7 @@ class Caller:
 
     async def head(self) -> bytes:
         """Reads up to the end of an answer's head, and returns it."""
-        return await asyncio.wait_for(self.reader.readuntil(b"\r\n\r\n"), 10)
+        return await asyncio.wait_for(self.reader.readuntil(b"\r\n\r\n"), WITHIN_S)
 
     async def answer(self, *, bodiless: bool = False) -> Answer:
         """Reads one answer and not a byte more; `bodiless` where it answers a HEAD."""
@@ -129,7 +129,7 @@ class Caller:
         if bodiless or status == "204":
             pass
         elif "content-length" in headers:
-            body = await asyncio.wait_for(self.reader.readexactly(int(headers["content-length"])), 10)
+            body = await asyncio.wait_for(self.reader.readexactly(int(headers["content-length"])), WITHIN_S)
         elif "transfer-encoding" in headers:
             body = b"".join([piece async for piece in self.chunks()])
         else:
@@ -139,8 +139,8 @@ class Caller:
     async def chunks(self) -> AsyncIterator[bytes]:
         """Reads a chunked body piece by piece."""
         while True:
-            size = int(await asyncio.wait_for(self.reader.readline(), 10), 16)
-            piece = await asyncio.wait_for(self.reader.readexactly(size + 2), 10)
+            size = int(await asyncio.wait_for(self.reader.readline(), WITHIN_S), 16)
+            piece = await asyncio.wait_for(self.reader.readexactly(size + 2), WITHIN_S)
             if not size:
                 return
             yield piece[:-2]
@@ -151,7 +151,7 @@ class Caller:
         found.parser.feed_data(await self.rest())
         return found.answers
 
-    async def rest(self, within_s: float = 10.0) -> bytes:
+    async def rest(self, within_s: float = WITHIN_S) -> bytes:
         """Reads until the door closes or resets, and returns what came."""
         pieces = []
         with suppress(ConnectionError):
@@ -306,7 +306,7 @@ class Doorway:
             caller.close()
         if not self.serving.done():
             self.server.drain()
-        await asyncio.wait_for(self.serving, 10)
+        await asyncio.wait_for(self.serving, WITHIN_S)
         for caller in self.callers:
             with suppress(ConnectionError):
                 await caller.writer.wait_closed()
@@ -327,14 +327,6 @@ class Doorway:
     async def emptied(self) -> None:
         """Waits until nobody is connected and nothing runs; fails where that does not come."""
         await until(lambda: not self.server.server_state.connections and not self.server.server_state.tasks)
-
-
-async def until(true: Callable[[], bool], within_s: float = 5.0) -> None:
-    """Waits until something is true; fails where it does not become so."""
-    ends_at = time.monotonic() + within_s
-    while not true():
-        assert time.monotonic() < ends_at, "it did not come about in time"
-        await asyncio.sleep(0.005)
 
 
 Open = Callable[..., Any]
@@ -381,7 +373,7 @@ def get(path: str, *headers: str, method: str = "GET", version: str = "1.1") -> 
 KEY = "hg-test-of-the-door-0123456789abcdef"
 MAX_GATEWAY_BODY = 8 * 2**20
 CONFIG = """
-server: {{max_body: 8MiB, header_timeout: 2s, body_timeout: 2s, keep_alive: 2s, write_timeout: 3s}}
+server: {{max_body: 8MiB, header_timeout: 4s, body_timeout: 2s, keep_alive: 2s, write_timeout: 3s}}
 auth: keys
 keys:
   - {{name: test, hash: "sha256:{hash}"}}
@@ -415,13 +407,13 @@ class Upstream:
 
     def __enter__(self) -> Self:
         self._thread.start()
-        asyncio.run_coroutine_threadsafe(self.simulator.listen(), self._loop).result(5)
+        asyncio.run_coroutine_threadsafe(self.simulator.listen(), self._loop).result(WITHIN_S)
         return self
 
     def __exit__(self, *_: object) -> None:
-        asyncio.run_coroutine_threadsafe(self.simulator.close(), self._loop).result(5)
+        asyncio.run_coroutine_threadsafe(self.simulator.close(), self._loop).result(WITHIN_S)
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(5)
+        self._thread.join(WITHIN_S)
         self._loop.close()
 
 
@@ -437,7 +429,7 @@ class Gateway:
     def connect(self, *, receive_bytes: int | None = None) -> socket.socket:
         """Opens a raw connection."""
         raw = socket.socket()
-        raw.settimeout(10)
+        raw.settimeout(WITHIN_S)
         if receive_bytes is not None:
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
         raw.connect(("127.0.0.1", self.port))
@@ -512,7 +504,7 @@ def serving(folder: Path, config: str, upstream: Simulator, max_files: int | Non
             assert "serves on" in first, first + log.read_text()
             yield Gateway(int(first.split("http://127.0.0.1:")[1].split()[0]), process, upstream, log)
             process.send_signal(signal.SIGTERM)
-            assert process.wait(15) == 0
+            assert process.wait(WITHIN_S) == 0
         finally:
             process.kill()
     assert "Traceback" not in log.read_text()

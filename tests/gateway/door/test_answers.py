@@ -6,7 +6,9 @@ import asyncio
 
 import pytest
 
-from .conftest import get, post, until
+from tests.patience import WITHIN_S, until
+
+from .conftest import get, post
 
 
 async def test_a_connection_serves_many_requests(door):
@@ -112,7 +114,7 @@ async def test_a_defect_within_an_answer_never_looks_like_its_end(door):
     for version in ("1.1", "1.0"):
         caller = await door.call(get("/fail?late", version=version))
         with pytest.raises(ConnectionError):
-            await asyncio.wait_for(caller.reader.read(-1), 5)
+            await asyncio.wait_for(caller.reader.read(-1), WITHIN_S)
     await door.emptied()
 
 
@@ -190,7 +192,7 @@ async def test_a_draining_server_ends_what_is_idle_and_finishes_what_is_not(open
     assert [piece async for piece in waiting.chunks()] == [b"one", b"two"]
     assert (await waiting.answer()).headers["connection"] == "close"
     assert await waiting.rest() == b""
-    await asyncio.wait_for(door.serving, 2)
+    await asyncio.wait_for(door.serving, WITHIN_S)
 
 
 async def test_what_does_not_finish_within_the_grace_period_ends_in_band(open_door):
@@ -204,7 +206,7 @@ async def test_what_does_not_finish_within_the_grace_period_ends_in_band(open_do
     assert answer.status == 503
     assert answer.error["code"] == "stopping"
     assert answer.headers["retry-after"] == "1"
-    await asyncio.wait_for(door.serving, 5)
+    await asyncio.wait_for(door.serving, WITHIN_S)
     await door.emptied()
 
 
@@ -217,7 +219,7 @@ async def test_asked_a_second_time_a_server_does_not_wait(open_door):
     assert not door.serving.done()
     door.server.drain()
     assert [piece async for piece in begun.chunks()] == [b"one", b"cancelled"]
-    await asyncio.wait_for(door.serving, 5)
+    await asyncio.wait_for(door.serving, WITHIN_S)
     await door.emptied()
 
 
@@ -226,6 +228,6 @@ async def test_a_caller_that_reads_nothing_does_not_hold_up_a_stop(open_door):
     caller = await door.call(get("/stream?100000x10000"), receive_bytes=4096)
     await until(lambda: door.counts["pieces"] > 0)
     door.server.drain()
-    await asyncio.wait_for(door.serving, 8)
+    await asyncio.wait_for(door.serving, WITHIN_S)
     await door.emptied()
     caller.close()

@@ -11,12 +11,14 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from tests.patience import WITHIN_S
+
 from .conftest import ASK, KEY, STREAM, Gateway, Upstream, chat, config_for, get, post, read_answer, serving
 
 MIB = 2**20
 
 
-def until(true: Callable[[], bool], within_s: float = 10.0) -> float:
+def until(true: Callable[[], bool], within_s: float = WITHIN_S) -> float:
     """Waits until something is true, and returns how long that took."""
     began = time.monotonic()
     while not true():
@@ -59,8 +61,9 @@ def test_a_caller_that_leaves_in_the_middle_of_a_stream_ends_it_upstream(gateway
         raw.sendall(chat(STREAM))
         assert raw.recv(65536).startswith(b"HTTP/1.1 200 OK")
         leave(raw)
-        assert until(lambda: gateway.upstream.aborted == aborted + 1) < 1
-    assert gateway.upstream.in_flight == 0
+        # an answer that nobody reads would be broken off after 3 s (write_timeout)
+        assert until(lambda: gateway.upstream.aborted == aborted + 1) < 2.5
+    until(lambda: gateway.upstream.in_flight == 0)
 
 
 @pytest.mark.parametrize("leave", WAYS)
@@ -138,7 +141,7 @@ def test_slow_loris_in_the_body_is_answered_and_let_go(gateway):
                 continue
         assert answer.startswith(b"HTTP/1.1 408 Request Timeout\r\n")
         assert b'"code":"request_timeout"' in answer
-        assert 1.5 < time.monotonic() - began < 4
+        assert 1.5 < time.monotonic() - began < 15
 
 
 def test_a_caller_that_stops_reading_pauses_the_upstream_and_is_cut_off(gateway):
@@ -153,7 +156,7 @@ def test_a_caller_that_stops_reading_pauses_the_upstream_and_is_cut_off(gateway)
         while gateway.upstream.aborted < aborted + 5:
             grown = max(grown, gateway.rss_bytes - before)
             assert gateway.ask(get("/healthz")).status == 200
-            assert time.monotonic() - began < 30
+            assert time.monotonic() - began < 60
             time.sleep(0.05)
         # Each of them would have had 200 MB to come.
         assert grown < 5 * 2 * MIB

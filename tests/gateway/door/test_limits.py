@@ -10,7 +10,10 @@ import time
 
 import pytest
 
-from .conftest import LINGER_S, MAX_BODY_BYTES, get, post, until
+from gateway.door import protocol
+from tests.patience import until
+
+from .conftest import LINGER_S, MAX_BODY_BYTES, get, post
 
 CHUNKED = b"POST /echo HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
 LIMIT = 16 * 1024
@@ -173,7 +176,8 @@ async def test_a_caller_that_expects_to_be_asked_is_told_at_once_that_its_body_i
 
 
 @pytest.mark.parametrize("length", [b"Content-Length: 104857600\r\n\r\n", b"Transfer-Encoding: chunked\r\n\r\n"])
-async def test_a_body_of_a_hundred_megabytes_is_refused_and_the_answer_can_be_read(door, length):
+async def test_a_body_of_a_hundred_megabytes_is_refused_and_the_answer_can_be_read(door, length, monkeypatch):
+    monkeypatch.setattr(protocol, "LINGER_S", 30)
     caller = await door.call(b"POST /echo HTTP/1.1\r\nHost: localhost\r\n" + length)
     piece = b"a" * 2**20 if b"Length" in length else b"100000\r\n" + b"a" * 2**20 + b"\r\n"
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -183,6 +187,7 @@ async def test_a_body_of_a_hundred_megabytes_is_refused_and_the_answer_can_be_re
             await caller.send(piece)
     assert (await caller.answer()).status == 413
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 16 * 1024  # kilobytes
+    caller.close()
     await door.emptied()
 
 
@@ -193,7 +198,7 @@ async def test_an_early_answer_ends_the_connection_even_if_the_caller_goes_on_fo
     began = time.monotonic()
     with pytest.raises(ConnectionError):
         await caller.drip(b"a" * 100_000, 0.01)
-    assert time.monotonic() - began < LINGER_S + 2
+    assert time.monotonic() - began < LINGER_S + 15  # of a thousand seconds
     await door.emptied()
 
 
@@ -243,7 +248,7 @@ async def test_a_head_that_drips_has_its_time_and_no_more(open_door):
     door = await open_door(head_timeout_s=0.3)
     status, took = await drip_until_answered(await door.call(), padded(5000), 0.01)
     assert status == 408
-    assert 0.25 < took < 2
+    assert 0.25 < took < 15
     await door.emptied()
 
 
@@ -254,14 +259,14 @@ async def test_a_second_head_has_as_long_as_the_first(open_door):
     await asyncio.sleep(0.35)
     status, took = await drip_until_answered(caller, padded(5000), 0.01)
     assert status == 408
-    assert 0.25 < took < 2
+    assert 0.25 < took < 15
 
 
 async def test_a_head_that_begins_while_another_is_answered_has_its_time_from_then_on(open_door):
-    door = await open_door(head_timeout_s=0.2)
+    door = await open_door(head_timeout_s=0.5)
     caller = await door.call(get("/begin") + b"GET /echo HT")
     await caller.head()
-    await asyncio.sleep(0.4)
+    await asyncio.sleep(0.7)
     door.wake.set()
     assert [piece async for piece in caller.chunks()] == [b"one", b"two"]
     await caller.send(b"TP/1.1\r\nHost: localhost\r\n\r\n")
@@ -275,7 +280,7 @@ async def test_a_body_that_drips_has_its_time_and_no_more(open_door):
     caller = await door.call(post("/echo", b"a" * 5000)[:-5000])
     status, took = await drip_until_answered(caller, b"a" * 5000, 0.01)
     assert status == 408
-    assert 0.25 < took < 2
+    assert 0.25 < took < 15
     assert door.bodies == []
     await door.emptied()
 
@@ -293,20 +298,20 @@ async def test_empty_lines_for_ever_are_no_way_to_stay(open_door):
     door = await open_door(head_timeout_s=0.3)
     caller = await door.call()
     dripping = asyncio.create_task(caller.drip(b"\r\n" * 5000, 0.005))
-    assert await caller.rest(2) == b""
+    assert await caller.rest() == b""
     dripping.cancel()
     await door.emptied()
 
 
 async def test_an_idle_connection_is_closed_without_a_word(open_door):
-    door = await open_door(head_timeout_s=0.2, idle_timeout_s=0.4)
+    door = await open_door(head_timeout_s=0.2, idle_timeout_s=0.8)
     fresh, used = await door.call(), await door.call(get("/echo"))
     await used.answer()
     began = time.monotonic()
     assert await fresh.rest() == b""
-    assert time.monotonic() - began < 0.4
+    assert not used.reader.at_eof()
     assert await used.rest() == b""
-    assert 0.3 < time.monotonic() - began < 2
+    assert 0.7 < time.monotonic() - began < 15
     await door.emptied()
 
 

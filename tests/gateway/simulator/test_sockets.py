@@ -3,12 +3,13 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import suppress
 
 import pytest
 
 from gateway.simulator import Fault, Simulator
+from tests.patience import WITHIN_S, promptly, until
 
 
 @pytest.fixture
@@ -32,7 +33,7 @@ async def answer(simulator: Simulator, sent: bytes) -> bytes:
     writer.write(sent)
     got = b""
     try:
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(WITHIN_S):
             while data := await reader.read(1 << 16):
                 got += data
                 if got.endswith((b"0\r\n\r\n", b"}")):
@@ -40,12 +41,6 @@ async def answer(simulator: Simulator, sent: bytes) -> bytes:
     finally:
         writer.close()
     return got
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(2):
-        while not condition():
-            await asyncio.sleep(0.001)
 
 
 async def test_a_reset_is_a_reset(simulator: Simulator) -> None:
@@ -138,7 +133,8 @@ async def test_a_client_that_leaves_is_noticed(simulator: Simulator, fault: str)
     left = time.monotonic()
     writer.close()
     await until(lambda: simulator.aborted == 1)
-    assert time.monotonic() - left < 0.5
+    assert time.monotonic() - left < 15  # of thirty or more
+    await until(lambda: not simulator.in_flight)
     assert (simulator.in_flight, simulator.answered) == (0, 0)
     await until(lambda: not simulator.connections)
 
@@ -157,14 +153,14 @@ async def test_a_waiting_client_that_leaves_gives_up_its_turn(simulator: Simulat
     await until(lambda: simulator.in_flight == 2)
     first[1].close()
     assert b"200 OK" in await third
-    assert simulator.in_flight == 0
+    await until(lambda: not simulator.in_flight)
 
 
 async def test_pipelined_requests_are_answered_in_order(simulator: Simulator) -> None:
     reader, writer = await asyncio.open_connection(simulator.host, simulator.port)
     writer.write(b"".join(request(f"model-{number}") for number in range(200)))
     got = b""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(WITHIN_S):
         while got.count(b"HTTP/1.1 200") < 200 or not got.endswith(b"}"):
             got += await reader.read(1 << 16)
     writer.close()
@@ -177,7 +173,7 @@ async def test_an_idle_connection_is_closed_after_the_keep_alive(simulator: Simu
     simulator.keep_alive_s = 0.05
     reader, writer = await asyncio.open_connection(simulator.host, simulator.port)
     writer.write(request())
-    got = await asyncio.wait_for(reader.read(), 2)
+    got = await asyncio.wait_for(reader.read(), WITHIN_S)
     writer.close()
     assert got.endswith(b"}")
 
@@ -215,16 +211,21 @@ async def test_a_slow_reader_slows_the_stream(simulator: Simulator) -> None:
     await until(lambda: simulator.in_flight == 1)
     await asyncio.sleep(0.1)
     assert simulator.answered == 0
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(WITHIN_S):
         while simulator.answered == 0:
             await reader.read(1 << 20)
     writer.close()
 
 
 async def test_a_paced_stream_keeps_its_time(simulator: Simulator) -> None:
-    began = time.monotonic()
-    await answer(simulator, request("demo!ok;tokens=51;ttft=10ms;tpot=2ms", stream=True))
-    assert 0.1 < time.monotonic() - began < 1.0
+    async def listen() -> float:
+        began = time.monotonic()
+        await answer(simulator, request("demo!ok;tokens=51;ttft=10ms;tpot=2ms", stream=True))
+        took = time.monotonic() - began
+        assert took > 0.1
+        return took
+
+    await promptly(listen, 1.0)
 
 
 async def test_closing_drops_connections(simulator: Simulator) -> None:
@@ -233,6 +234,6 @@ async def test_closing_drops_connections(simulator: Simulator) -> None:
     await until(lambda: simulator.in_flight == 1)
     await simulator.close()
     with suppress(ConnectionResetError):
-        assert await asyncio.wait_for(reader.read(), 2) == b""
+        assert await asyncio.wait_for(reader.read(), WITHIN_S) == b""
     writer.close()
     assert not simulator.connections

@@ -40,11 +40,11 @@ async def vllm() -> AsyncIterator[Simulator]:
 
 
 def sdk(simulator: Simulator) -> openai.AsyncOpenAI:
-    return openai.AsyncOpenAI(base_url=simulator.url + "/v1", api_key="sk-test", max_retries=0, timeout=5)
+    return openai.AsyncOpenAI(base_url=simulator.url + "/v1", api_key="sk-test", max_retries=0, timeout=30)
 
 
 def claude(simulator: Simulator) -> anthropic.AsyncAnthropic:
-    return anthropic.AsyncAnthropic(base_url=simulator.url, api_key="sk-ant-test", max_retries=0, timeout=5)
+    return anthropic.AsyncAnthropic(base_url=simulator.url, api_key="sk-ant-test", max_retries=0, timeout=30)
 
 
 async def test_a_stream_says_what_the_unary_answer_says(simulator: Simulator) -> None:

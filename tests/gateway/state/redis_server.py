@@ -11,6 +11,9 @@ import time
 from pathlib import Path
 from typing import Final
 
+from tests.patience import WITHIN_S
+from tests.ports import free_port
+
 SERVER: Final = shutil.which("redis-server")
 
 
@@ -18,9 +21,7 @@ class RedisServer:
     """One server; its data is gone with it."""
 
     def __init__(self, folder: Path) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
         self._folder = folder
         self.start()
 
@@ -32,7 +33,8 @@ class RedisServer:
         assert SERVER is not None
         arguments = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", str(self._folder)]
         self._process = subprocess.Popen([SERVER, *arguments], stdout=subprocess.DEVNULL)
-        for _ in range(500):
+        deadline = time.monotonic() + WITHIN_S
+        while time.monotonic() < deadline:
             try:
                 with socket.create_connection(("127.0.0.1", self.port), 1) as wire:
                     wire.sendall(b"PING\r\n")

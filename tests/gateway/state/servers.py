@@ -81,7 +81,7 @@ class PostgresServer:
         command = [str(self._programs / "postgres"), "-D", str(self._data)]
         for name, value in settings.items():
             command += ["-c", f"{name}={value}"]
-        until = time.monotonic() + 20
+        until = time.monotonic() + 60
         while True:
             if self._process is None or self._process.poll() is not None:
                 self._process = subprocess.Popen(command, stdout=self._log, stderr=self._log, **self._as)  # type: ignore[call-overload]
@@ -122,10 +122,12 @@ class PostgresServer:
         subprocess.run(command, check=True, stdout=self._log, stderr=self._log, **self._as)  # type: ignore[call-overload]
 
     def _signal(self, number: signal.Signals) -> None:
+        """Signals the first process and all that it made; it stops before, lest it make another meanwhile."""
         assert self._process is not None
         first = self._process.pid
+        os.kill(first, signal.SIGSTOP)
         children = Path(f"/proc/{first}/task/{first}/children").read_text().split()
-        for process in (first, *map(int, children)):
+        for process in (*map(int, children), first):
             try:
                 os.kill(process, number)
             except ProcessLookupError:

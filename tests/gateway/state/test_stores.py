@@ -226,15 +226,15 @@ def test_reading_does_not_wait_for_writing(store: Store) -> None:
     def slowly() -> object:
         yield row("a")
         begun.set()
-        done.wait(5)
+        done.wait(60)
         yield row("b")
 
     writing = threading.Thread(target=store.add_receipts, args=(slowly(),))
     writing.start()
-    begun.wait(5)
+    assert begun.wait(30)
     started = time.monotonic()
     assert store.receipt("a") is None
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 30
     done.set()
     writing.join()
     assert store.receipt("a") is not None

@@ -6,9 +6,9 @@ import asyncio
 import socket
 import ssl
 import struct
-import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -16,8 +16,11 @@ import uvloop
 
 from gateway.core.adapter import UpstreamRequest
 from gateway.core.types import Endpoint, Origin, Timeouts
-from gateway.upstream.exchange import Http1Exchange
+from gateway.upstream import Exchange
 from gateway.upstream.http1 import Http1Transport
+from gateway.upstream.negotiating import NegotiatingTransport
+from gateway.upstream.tls import HTTP1, HTTP2, TlsFiles, client_context
+from tests.gateway.upstream.authority import issue
 
 
 def pytest_asyncio_loop_factories(
@@ -145,10 +148,19 @@ async def upstream() -> AsyncIterator[Upstream]:
 
 
 class Client:
-    """Sends through one transport with the defaults of tests."""
+    """Sends through one transport, with the defaults of tests."""
 
-    def __init__(self) -> None:
-        self.transport = Http1Transport()
+    def __init__(self, kind: type[Any]) -> None:
+        self.kind = kind
+        self.transport = kind()
+        self._taken = [self.transport]
+
+    def use(self, *, files: TlsFiles | None = None, **settings: Any) -> None:
+        """Takes another transport of the same kind."""
+        if files is not None:
+            settings["context"] = client_context(files, HTTP2 if self.kind is NegotiatingTransport else HTTP1)
+        self.transport = self.kind(**settings)
+        self._taken.append(self.transport)
 
     async def send(
         self,
@@ -158,7 +170,7 @@ class Client:
         within_s: float = 5.0,
         method: bytes = b"POST",
         timeouts: Timeouts | None = None,
-    ) -> Http1Exchange:
+    ) -> Exchange:
         """Posts and returns the exchange."""
         request = UpstreamRequest(b"/v1/chat/completions", body, method=method)
         expires_at = asyncio.get_running_loop().time() + within_s
@@ -169,37 +181,42 @@ class Client:
         exchange = await self.send(endpoint, body, within_s=within_s)
         return await exchange.read()
 
+    async def close(self) -> None:
+        """Closes what was taken; fails where something is left of it."""
+        for transport in self._taken:
+            await transport.aclose()
+            assert transport.active == transport.idle == 0
+
+
+@pytest.fixture(params=[Http1Transport, NegotiatingTransport], ids=["fast", "second"])
+async def client(request: pytest.FixtureRequest) -> AsyncIterator[Client]:
+    """Either transport; after the test it is closed, and nothing of it is left."""
+    client = Client(request.param)
+    yield client
+    await client.close()
+
 
 @pytest.fixture
-async def client() -> AsyncIterator[Client]:
-    """A transport; after the test it is closed, and nothing of it is left."""
-    client = Client()
+async def fast() -> AsyncIterator[Client]:
+    """The fast transport, for what it alone promises."""
+    client = Client(Http1Transport)
     yield client
-    await client.transport.aclose()
-    assert client.transport.active == client.transport.idle == 0
+    await client.close()
 
 
-def _openssl(*arguments: str, cwd: Path) -> None:
-    subprocess.run(["openssl", *arguments], cwd=cwd, check=True, capture_output=True)
+@pytest.fixture
+async def second() -> AsyncIterator[Client]:
+    """The second transport, for what it alone can."""
+    client = Client(NegotiatingTransport)
+    yield client
+    await client.close()
 
 
 @pytest.fixture(scope="session")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with ca.pem, and NAME.pem and NAME.key for a good and an expired certificate of `localhost`."""
+    """A folder with the certificates that `authority.py` names."""
     folder = tmp_path_factory.mktemp("certificates")
-    key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
-    authority = ("-addext", "keyUsage=critical,keyCertSign,cRLSign")
-    _openssl("req", "-x509", *key, *authority, "-subj", "/CN=CA", "-keyout", "ca.key", "-out", "ca.pem", cwd=folder)
-    (folder / "names").write_text(
-        "subjectAltName=DNS:localhost\nkeyUsage=digitalSignature\n"
-        "subjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\n"
-    )
-    for name, days in (("good", "2"), ("expired", "-1")):
-        _openssl(
-            "req", "-new", *key, "-subj", "/CN=localhost", "-keyout", f"{name}.key", "-out", f"{name}.csr", cwd=folder
-        )
-        signing = ("-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-extfile", "names", "-days", days)
-        _openssl("x509", "-req", "-in", f"{name}.csr", *signing, "-out", f"{name}.pem", cwd=folder)
+    issue(folder)
     return folder
 
 

@@ -9,7 +9,6 @@ import zlib
 import pytest
 
 from gateway.core.errors import Reason, StreamCut, UpstreamError
-from gateway.upstream.http1 import Http1Transport
 from gateway.upstream.inflate import Inflater
 
 TEXT = b'{"text":"' + bytes(range(32, 127)) * 50 + b'"}'
@@ -153,7 +152,7 @@ async def test_a_bomb_from_an_upstream_is_a_server_error(upstream, client, way):
         await peer.send(bomb)
         await peer.closed()
 
-    client.transport = Http1Transport(max_body_bytes=10_000_000)
+    client.use(max_body_bytes=10_000_000)
     exchange = await client.send(await upstream.start(script))
     largest = 0
 

@@ -10,7 +10,6 @@ import pytest
 
 from gateway.core.errors import Reason, UpstreamError
 from gateway.core.types import Timeouts
-from gateway.upstream.http1 import Http1Transport
 
 HEAD = b"HTTP/1.1 200 OK\r\n"
 
@@ -57,7 +56,7 @@ async def test_the_connection_used_last_is_used_next(upstream, client):
 
 
 async def test_an_idle_connection_expires(upstream, client, until):
-    client.transport = Http1Transport(idle_s=0.05)
+    client.use(idle_s=0.05)
     endpoint = await upstream.start_answering()
     await client.ask(endpoint)
     assert client.transport.idle == 1
@@ -68,7 +67,7 @@ async def test_an_idle_connection_expires(upstream, client, until):
 
 
 async def test_only_so_many_connections_are_kept(upstream, client, until):
-    client.transport = Http1Transport(max_idle_per_origin=2)
+    client.use(max_idle_per_origin=2)
     endpoint = await upstream.start_answering()
     await asyncio.gather(*(client.ask(endpoint) for _ in range(6)))
     await until(lambda: upstream.open == 2)
@@ -132,7 +131,7 @@ async def test_nodelay_is_set(upstream, client):
 
 
 async def test_a_quiet_transport_forgets_origins_and_credentials_and_stops_its_timer(upstream, client, until):
-    client.transport = Http1Transport(idle_s=0.02)
+    client.use(idle_s=0.02)
     endpoint = await upstream.start_answering()
     await client.ask(endpoint)
     await until(lambda: client.transport._sweeper is None)

@@ -8,7 +8,6 @@ import time
 import pytest
 
 from gateway.core.errors import Reason, StreamCut, UpstreamError
-from gateway.upstream.http1 import Http1Transport
 
 HEAD = b"HTTP/1.1 200 OK\r\n"
 
@@ -197,7 +196,7 @@ async def test_an_upstream_that_dies_over_the_request_is_a_connect_failure(upstr
 
 
 async def test_a_hundred_calls_share_ten_connections_in_the_order_they_came(upstream, client):
-    client.transport = Http1Transport(max_connections_per_origin=10)
+    client.use(max_connections_per_origin=10)
     most = 0
     finished = []
 
@@ -222,7 +221,7 @@ async def test_a_hundred_calls_share_ten_connections_in_the_order_they_came(upst
 
 
 async def test_waiting_for_a_connection_ends_at_the_deadline(upstream, client):
-    client.transport = Http1Transport(max_connections_per_origin=1)
+    client.use(max_connections_per_origin=1)
 
     async def script(peer):
         await peer.request()
@@ -238,7 +237,7 @@ async def test_waiting_for_a_connection_ends_at_the_deadline(upstream, client):
 
 
 async def test_a_failed_connection_leaves_its_place_to_who_waits(upstream, client):
-    client.transport = Http1Transport(max_connections_per_origin=1)
+    client.use(max_connections_per_origin=1)
 
     async def script(peer):
         if peer.number == 0:
@@ -255,7 +254,7 @@ async def test_a_failed_connection_leaves_its_place_to_who_waits(upstream, clien
 
 
 async def test_a_cancelled_waiter_does_not_keep_the_connection_it_was_given(upstream, client):
-    client.transport = Http1Transport(max_connections_per_origin=1)
+    client.use(max_connections_per_origin=1)
     endpoint = await upstream.start_answering()
     exchange = await client.send(endpoint)
     assert await exchange.read() == b"ok"
@@ -343,7 +342,7 @@ async def test_closing_the_transport_ends_what_is_under_way(upstream, client):
         await peer.send(HEAD + b"content-length: 2\r\n\r\n")
         await peer.closed()
 
-    client.transport = Http1Transport(max_connections_per_origin=1)
+    client.use(max_connections_per_origin=1)
     endpoint = await upstream.start(script)
     exchange = await client.send(endpoint)
     reading = asyncio.create_task(exchange.read())

@@ -7,7 +7,6 @@ import asyncio
 import pytest
 
 from gateway.core.errors import Reason, StreamCut, UpstreamError
-from gateway.upstream.http1 import Http1Transport
 
 HEAD = b"HTTP/1.1 200 OK\r\n"
 
@@ -251,7 +250,7 @@ async def test_read_refuses_more_than_its_bound_and_closes(upstream, client):
         for _ in range(40):
             await peer.send(b"a" * 100_000)
 
-    client.transport = Http1Transport(max_body_bytes=1_000_000)
+    client.use(max_body_bytes=1_000_000)
     exchange = await client.send(await upstream.start(script))
     with pytest.raises(UpstreamError) as failure:
         await exchange.read()
@@ -264,7 +263,7 @@ async def test_a_body_above_the_bound_that_came_at_once_is_refused_too(upstream,
         await peer.answer(b"a" * 1001)
         await peer.closed()
 
-    client.transport = Http1Transport(max_body_bytes=1000)
+    client.use(max_body_bytes=1000)
     with pytest.raises(UpstreamError):
         await client.ask(await upstream.start(script))
 

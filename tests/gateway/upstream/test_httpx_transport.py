@@ -14,17 +14,19 @@ import pytest
 
 from gateway.core.errors import Reason, StreamCut, UpstreamError
 from gateway.upstream.httpx_transport import HttpxTransport
+from gateway.upstream.tls import HTTP2, TlsFiles, client_context
+from tests.gateway.upstream.conftest import Client
 
 HEAD = b"HTTP/1.1 200 OK\r\n"
 
 
 @pytest.fixture
-async def second(client):
-    """The client over httpx."""
-    client.transport = HttpxTransport()
+async def second():
+    """A client over httpx."""
+    client = Client(HttpxTransport)
     yield client
     await client.transport.aclose()
-    client.transport.active = client.transport.idle = 0  # the first transport's counters, which `client` looks at
+    assert client.transport.active == 0
 
 
 async def test_an_answer_is_read_and_the_connection_kept(upstream, second):
@@ -228,7 +230,7 @@ async def test_http2_is_spoken_where_the_upstream_offers_it(upstream, second, ce
             await peer.send(wire.data_to_send())
 
     await second.transport.aclose()
-    second.transport = HttpxTransport(ca_file=str(certificates / "ca.pem"))
+    second.transport = HttpxTransport(context=client_context(TlsFiles(ca_file=certificates / "ca.pem"), HTTP2))
     endpoint = await upstream.start(script, server_context("good", "h2"), "localhost")
     exchanges = await asyncio.gather(*(second.send(endpoint) for _ in range(3)))
     assert [exchange.headers for exchange in exchanges] == [((b"x-one", b"1"),)] * 3
