@@ -257,7 +257,7 @@ async def unaccepting(upstream: Upstream) -> AsyncIterator[Endpoint]:
 def until() -> Callable[..., Awaitable[None]]:
     """Waits for something that has to come about."""
 
-    async def wait(condition: Callable[[], bool], within_s: float = 2.0) -> None:
+    async def wait(condition: Callable[[], bool], within_s: float = 30.0) -> None:
         async with asyncio.timeout(within_s):
             while not condition():
                 await asyncio.sleep(0.002)

@@ -116,7 +116,7 @@ async def test_silence_times_out(upstream, second, sent):
     with pytest.raises(UpstreamError) as failure:
         await call()
     assert failure.value.reason is Reason.TIMEOUT
-    assert time.monotonic() - started < 0.5
+    assert time.monotonic() - started < 5
 
 
 async def test_a_body_that_stops_early_is_cut(upstream, second):
@@ -196,7 +196,7 @@ async def test_leaving_closes_the_connection(upstream, second, way):
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-    await asyncio.wait_for(gone.wait(), 1)
+    await asyncio.wait_for(gone.wait(), 10)
 
 
 async def test_a_proxy_is_asked_where_one_is_configured(upstream, second):
