@@ -43,6 +43,10 @@ class Caller(asyncio.Protocol):
         self._pieces: list[bytes] = []
         self._parser = httptools.HttpResponseParser(self)
 
+    def __repr__(self) -> str:
+        """Says what it has heard."""
+        return f"{self.status} {self.headers} {b''.join(self._pieces)!r}, of {self.received_bytes} bytes, {self.broken}"
+
     async def call(self, host: str, port: int, request: bytes) -> None:
         """Sends a request, and returns once it is answered, left or lost."""
         raw = self._socket = socket.socket()

@@ -28,6 +28,7 @@ class Load:
         sky.begin()
         self.past = Past(sky.heard, sky.answers)
         self.ended = False
+        self.why = ""  # it has ended by itself
         self.whole = 0
         self._sky = sky
         self._address = host, port
@@ -56,10 +57,11 @@ class Load:
                 await asked.caller.call(
                     *self._address, asked.request(asked.number if ask.twin is None else self._first)
                 )
-            except ConnectionError:
-                self.ended = True
-            if not asked.caller.complete and not asked.caller.left:
-                self.ended = True  # the gateway is gone
+            except ConnectionError as error:
+                self.ended, self.why = True, f"{asked.number} {ask} could not connect: {error}"
+            else:
+                if not asked.caller.complete and not asked.caller.left:
+                    self.ended, self.why = True, f"{asked.number} {ask} was broken off: {asked.caller}"
             self.whole += asked.caller.complete
 
 

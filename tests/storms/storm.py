@@ -9,7 +9,7 @@ import os
 import sqlite3
 import time
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -37,6 +37,10 @@ PASSING: Final = (Trace, Run, Flight, Passenger, Exchange, Http1Exchange, DoorPr
 _HOST: Final = "127.0.0.1"
 
 
+def _passing() -> Iterator[object]:
+    return (each for each in gc.get_objects() if isinstance(each, PASSING))
+
+
 class Storm:
     """Plays sequences against one gateway; each begins with nothing learned, and must leave nothing behind."""
 
@@ -53,6 +57,8 @@ class Storm:
         self._defects: list[str] = []
         self._files: int | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
+        gc.collect()
+        self._before = list(_passing())  # what other tests of this process have left
 
     async def __aenter__(self) -> Self:
         loop = asyncio.get_running_loop()
@@ -217,7 +223,8 @@ class Storm:
     def check_memory(self) -> None:
         """Fails where anything that belongs to one call is still held once all calls are over."""
         gc.collect()
-        held = Counter(type(each).__name__ for each in gc.get_objects() if isinstance(each, PASSING))
+        before = set(map(id, self._before))
+        held = Counter(type(each).__name__ for each in _passing() if id(each) not in before)
         assert not held, held
         connections = sum(isinstance(each, Connection) for each in gc.get_objects())
         assert connections == sum(transport.idle for transport in self.runtime.services.transports.values())

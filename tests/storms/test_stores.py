@@ -23,9 +23,12 @@ from tests.storms.loads import CALLERS, UNHURRIED_S, Load
 from tests.storms.places import Sky, StormyPlace, config_of
 
 pytest.importorskip("redis", reason="the extra headgate[redis] is not installed")
-pytestmark = pytest.mark.skipif(SERVER is None, reason="no redis-server on this machine")
+pytestmark = [
+    pytest.mark.skipif(SERVER is None, reason="no redis-server on this machine"),
+    pytest.mark.skipif("HEADGATE_GUSTS" not in os.environ, reason="`make storm` runs it"),
+]
 
-GUSTS: Final = int(os.environ.get("HEADGATE_GUSTS", "12"))
+GUSTS: Final = int(os.environ.get("HEADGATE_GUSTS", "0"))
 SEED: Final = int(os.environ.get("HEADGATE_STORM_SEED", "2026"))
 
 
@@ -78,10 +81,10 @@ async def test_a_store_and_a_cache_that_come_and_go_cost_no_call_and_no_receipt(
     for number in range(GUSTS):
         back = await asyncio.to_thread(away, gusts[number % len(gusts)])
         await asyncio.sleep(draw.uniform(0.0, 0.2))
-        assert not load.ended, "a call was broken off"
+        assert not load.ended, load.why
         await asyncio.to_thread(back)
         await asyncio.sleep(draw.uniform(0.0, 0.1))
-    assert not load.ended, "a call was broken off"
+    assert not load.ended, load.why
     await load.end()
     assert await asyncio.to_thread(house.stop) == 0
     with psycopg.connect(database) as connection:
