@@ -94,7 +94,7 @@ pii-bench: install-dev ## Measures the detectors of personal data and secrets.
 
 lock: ## Renews the lock files.
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --group build pyproject.toml -o requirements.lock
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --group dev --extra redis --extra postgres --extra otlp pyproject.toml -o requirements-dev.lock
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --group dev --extra redis --extra postgres --extra otlp --extra bedrock --extra vertex pyproject.toml -o requirements-dev.lock
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --override tests/pool/overrides.txt tests/pool/requirements.in -o tests/pool/requirements.lock
 	for sdk in openai-2 openai-3; do uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header tests/sdks/$$sdk.in -o tests/sdks/$$sdk.lock; done
 	for lock in peers/litellm py-spy; do uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header tests/bench/$$lock.in -o tests/bench/$$lock.lock; done

@@ -42,6 +42,7 @@ from gateway.relay import Reply, Run, relay, stopping
 from gateway.snapshot import Snapshot
 from gateway.telemetry import Telemetry, TraceContext, names
 from gateway.upstream import Transport
+from gateway.upstream.signing import Signer
 
 _log = structlog.get_logger("headgate")
 
@@ -65,6 +66,7 @@ class Services(msgspec.Struct, frozen=True):
     """What outlives a config: made once per process by `wiring`, and handed down."""
 
     transports: Mapping[str, Transport]
+    signers: Mapping[str, Signer]
     breakers: Breakers
     retries: RetryBudget
     measurements: Measurements
@@ -241,6 +243,9 @@ class Pipeline:
             request = adapter.encode(run.call, deployment, run.dialect, {})
             if trace.context is not None:
                 request = msgspec.structs.replace(request, headers=request.headers + trace.context.headers)
+            if attempt.endpoint.signer:
+                signed = await services.signers[attempt.endpoint.signer].sign(attempt.endpoint, request)
+                request = msgspec.structs.replace(request, headers=request.headers + signed)
             trace.warnings = request.warnings
             if not trace.opened:
                 services.ledger.open(trace.opening(attempt), trace.paired(deployment).json)

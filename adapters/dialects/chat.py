@@ -13,7 +13,8 @@ from adapters.dialects._openai_errors import error_body, error_event
 from adapters.dialects._openai_request import TOKENS_MAX, read_body, read_headers
 from gateway.core.blocks import Conversation
 from gateway.core.dialect import Writer
-from gateway.core.errors import CallError
+from gateway.core.embeddings import EmbeddingRequest
+from gateway.core.errors import BadRequest, CallError
 from gateway.core.money import Usage
 from gateway.core.types import Call, Headers
 
@@ -108,6 +109,9 @@ class ChatDialect:
 
     def conversation(self, call: Call) -> Conversation:
         return conversation(call)
+
+    def embedding_request(self, call: Call) -> EmbeddingRequest:
+        raise BadRequest("no embeddings are asked for")
 
     def writer(self, call: Call, model: str) -> Writer:
         return writer(call, model)

@@ -10,6 +10,7 @@ from adapters.dialects._openai_errors import error_body, error_event
 from adapters.dialects._openai_request import TOKENS_MAX, read_body, read_headers
 from gateway.core.blocks import Conversation
 from gateway.core.dialect import Writer
+from gateway.core.embeddings import EmbeddingRequest
 from gateway.core.errors import BadRequest, CallError
 from gateway.core.money import Usage
 from gateway.core.types import Call, Headers
@@ -57,6 +58,9 @@ class EmbeddingsDialect:
 
     def conversation(self, call: Call) -> Conversation:
         raise BadRequest("this deployment's provider does not speak /v1/embeddings")
+
+    def embedding_request(self, call: Call) -> EmbeddingRequest:
+        raise BadRequest("no embeddings are asked for")
 
     def writer(self, call: Call, model: str) -> Writer:
         raise BadRequest("this deployment's provider does not speak /v1/embeddings")

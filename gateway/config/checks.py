@@ -135,6 +135,9 @@ def _provider(path: Path, provider: Provider, kinds: Mapping[str, Kind], config:
     elif kind.needs_base_url and not provider.endpoints and provider.base_url is None:
         either = "endpoints or base_url" if provider.kind == "vllm" else "base_url"
         yield path, f"the kind {provider.kind} has no server of its own: {either} is required"
+    for setting in provider.cloud_settings:
+        if setting not in kind.settings:
+            yield (*path, setting), f"the kind {provider.kind} takes no {setting}"
     if provider.api_key is not None and provider.api_keys:
         yield (*path, "api_keys"), "write api_key or api_keys, not both"
     if provider.key_file is not None and provider.cert_file is None:

@@ -7,6 +7,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 from pydantic import BeforeValidator, Field
 
+from gateway.config.clouds import CloudSettings
 from gateway.config.secret import Secret
 from gateway.config.section import Section
 from gateway.config.units import Duration, HeaderName, Name, Unit, Url, Usd
@@ -24,10 +25,12 @@ class Kind(msgspec.Struct, frozen=True):
     """What the loader must know of a provider's kind; the adapters know the rest.
 
     `needs_base_url`: there is no default server. `needs_key`: without a credential its provider is disabled.
+    `settings` are those of `CloudSettings` that it takes.
     """
 
     needs_key: bool = True
     needs_base_url: bool = False
+    settings: frozenset[str] = frozenset()
 
 
 class Timeouts(Section):
@@ -58,7 +61,7 @@ class Timeouts(Section):
         )
 
 
-class Provider(Section):
+class Provider(CloudSettings):
     """A place that calls can go to, and the credentials for it."""
 
     kind: str = Field(
@@ -118,15 +121,18 @@ class Provider(Section):
         return self.retention or ("none" if self.kind in OWN_KINDS else "unknown")
 
     @property
-    def credentials(self) -> list[Secret]:
-        """The credentials that are present."""
+    def api_credentials(self) -> list[Secret]:
+        """The keys that are present."""
         given = self.api_keys if self.api_key is None else [self.api_key, *self.api_keys]
         return [secret for secret in given if secret.present]
 
     def no_key(self, kind: Kind) -> str | None:
         """Says why the provider is disabled for lack of a credential, or None."""
+        for secret in self.cloud_settings.values():
+            if isinstance(secret, Secret) and not secret.present:
+                return f"no key: {secret.source} has no value"
         given = self.api_keys if self.api_key is None else [self.api_key, *self.api_keys]
-        if self.credentials or (not given and not kind.needs_key):
+        if self.api_credentials or (not given and not kind.needs_key):
             return None
         return f"no key: {given[0].source} has no value" if given else "no key"
 
@@ -173,6 +179,12 @@ class Deployment(Section):
 
     provider: Name = Field(description="The provider it stands at.")
     model: str = Field(description="The model's name as the provider knows it.")
+    deployment_name: str | None = Field(
+        default=None, description="`azure`: the name it is deployed under, where that is not the model's."
+    )
+    base_model: str | None = Field(
+        default=None, description="The model behind a name that hides it (an inference profile's, an endpoint's)."
+    )
     price: PriceOrFree | None = Field(
         default=None, description="Dollars per million tokens, or the word `free`; else from the catalogue."
     )

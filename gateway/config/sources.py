@@ -15,7 +15,16 @@ Data = str | int | float | bool | None | Secret | list["Data"] | dict[str, "Data
 _REFERENCE: Final = re.compile(r"\$\$\{|\$\{([^}]*)\}?")
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _VALUES: Final = 500_000  # a thousand deployments and five hundred rules are 20,000; aliases of aliases have no bound
-_CREDENTIALS: Final = ("api_key", "api_keys")
+_CREDENTIALS: Final = (
+    "api_key",
+    "api_keys",
+    "client_secret",
+    "credentials",
+    "access_token",
+    "access_key_id",
+    "secret_access_key",
+    "session_token",
+)
 _SECRETS: Final = (*_CREDENTIALS, "headers", "proxy")
 
 

@@ -6,7 +6,7 @@ reads it. What only one provider knows travels as `Opaque`, with the provider's 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -17,18 +17,28 @@ Json = Any  # a decoded JSON value: what callers put in schemas, arguments and u
 
 
 class Text(msgspec.Struct, frozen=True):
-    """Plain text; `cache` is the marker's value ({"type": "ephemeral", …}) where a caller set one."""
+    """Plain text; `cache` is the marker's value ({"type": "ephemeral", …}) where a caller set one.
+
+    `citations` are as their provider gave them. `signature` is that provider's over the text (Gemini's).
+    """
 
     text: str
     cache: Json = None
+    citations: tuple[Json, ...] = ()
+    signature: str | None = None
+    provider: str | None = None
 
 
 class Thinking(msgspec.Struct, frozen=True):
-    """A model's reasoning with the provider's signature over it; `provider` says whose signature it is."""
+    """A model's reasoning with the provider's signature over it (or its encrypted form); `provider` says whose it is.
+
+    `id` is the provider's name for it, where it has one (a reasoning item's).
+    """
 
     text: str
     signature: str | None = None
     provider: str | None = None
+    id: str | None = None
 
 
 class RedactedThinking(msgspec.Struct, frozen=True):
@@ -39,13 +49,18 @@ class RedactedThinking(msgspec.Struct, frozen=True):
 
 
 class ToolCall(msgspec.Struct, frozen=True):
-    """A call of a caller's tool; `arguments` is the JSON text as the model wrote it."""
+    """A call of a caller's tool; `arguments` is the JSON text as the model wrote it, or `custom` tools' plain text.
+
+    `signature` is a provider's over the call (Gemini's thought signature); `provider` says whose.
+    """
 
     id: str
     name: str
     arguments: str
     signature: str | None = None
     cache: Json = None
+    provider: str | None = None
+    custom: bool = False
 
 
 class ToolResult(msgspec.Struct, frozen=True):
@@ -111,7 +126,10 @@ class Message(msgspec.Struct, frozen=True):
 
 
 class Tool(msgspec.Struct, frozen=True):
-    """A caller's function; `schema` is JSON Schema. `native` is a provider's own tool, passed as it came."""
+    """A caller's function; `schema` is JSON Schema. `native` is a provider's own tool, passed as it came.
+
+    A `custom` tool takes plain text; its `schema` is the text's format, where one is set.
+    """
 
     name: str
     description: str | None = None
@@ -119,6 +137,7 @@ class Tool(msgspec.Struct, frozen=True):
     strict: bool | None = None
     cache: Json = None
     native: Json = None
+    custom: bool = False
 
 
 class ToolChoice(msgspec.Struct, frozen=True):
@@ -197,15 +216,27 @@ class ThinkingEnd(msgspec.Struct, frozen=True, gc=False):
     redacted: str | None = None
     provider: str | None = None
     choice: int = 0
+    id: str | None = None
+
+
+class TextEnd(msgspec.Struct, frozen=True, gc=False):
+    """A text block is whole; `signature` is the provider's over it. Where none comes, texts go on as one."""
+
+    signature: str | None = None
+    provider: str | None = None
+    choice: int = 0
 
 
 class ToolCallBegin(msgspec.Struct, frozen=True, gc=False):
-    """A tool call begins; `index` counts the answer's tool calls from 0."""
+    """A tool call begins; `index` counts the answer's tool calls from 0. The rest is as in `ToolCall`."""
 
     index: int
     id: str
     name: str
     choice: int = 0
+    signature: str | None = None
+    provider: str | None = None
+    custom: bool = False
 
 
 class ToolCallDelta(msgspec.Struct, frozen=True, gc=False):
@@ -230,11 +261,34 @@ class Citation(msgspec.Struct, frozen=True, gc=False):
     choice: int = 0
 
 
+class ImagePart(msgspec.Struct, frozen=True, gc=False):
+    """An image that the model made: base64 and its media type."""
+
+    media_type: str
+    data: str
+    choice: int = 0
+
+
+class Logprobs(msgspec.Struct, frozen=True, gc=False):
+    """Log-probabilities of text tokens, each as OpenAI's chat writes them ({token, logprob, bytes, top_logprobs})."""
+
+    content: tuple[Json, ...]
+    choice: int = 0
+
+
 class OpaqueBlock(msgspec.Struct, frozen=True, gc=False):
     """A whole block that only this provider knows (a server tool's call or result)."""
 
     provider: str
     value: Json
+    choice: int = 0
+
+
+class Embedded(msgspec.Struct, frozen=True, gc=False):
+    """The vector of one input of an embedding request."""
+
+    index: int
+    vector: Sequence[float]
     choice: int = 0
 
 
@@ -258,11 +312,15 @@ Event = (
     | TextDelta
     | ThinkingDelta
     | ThinkingEnd
+    | TextEnd
     | ToolCallBegin
     | ToolCallDelta
     | RefusalDelta
     | Citation
+    | ImagePart
+    | Logprobs
     | OpaqueBlock
+    | Embedded
     | Finished
     | Metered
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from gateway.core.blocks import Conversation, Event
+from gateway.core.embeddings import EmbeddingRequest
 from gateway.core.errors import CallError
 from gateway.core.money import Usage
 from gateway.core.types import Call, Headers
@@ -37,6 +38,10 @@ class Dialect(Protocol):
 
     def conversation(self, call: Call) -> Conversation:
         """Reads the whole request into blocks, for translators; raises BadRequest naming the field."""
+        ...
+
+    def embedding_request(self, call: Call) -> EmbeddingRequest:
+        """Reads what is to be embedded, for translators; raises BadRequest naming the field, or where none is asked."""
         ...
 
     def writer(self, call: Call, model: str) -> Writer:

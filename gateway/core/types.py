@@ -122,6 +122,7 @@ class Endpoint(msgspec.Struct, frozen=True):
     credential: str = ""  # a name for it: several deployments share one; never the secret itself
     transport: str = "http1"
     server: str = ""  # what retries are counted by: the provider, or each server of a pool
+    signer: str = ""  # which of the process's signers adds to each request what `auth` cannot say beforehand
 
     def __repr__(self) -> str:
         return f"Endpoint({self.id} at {self.origin})"
@@ -132,7 +133,8 @@ class Deployment(msgspec.Struct, frozen=True):
 
     `serves` are endpoint families; `capabilities` what `Call.needs` is held against (None: everything is assumed).
     `clearance` is the highest level (index) it may see. `price` of None is unknown, which is never zero.
-    `disabled` says why it is never chosen ("no key"), or is None.
+    `disabled` says why it is never chosen ("no key"), or is None. `options` are facts for its adapter alone
+    ("deployment_name", "api_version", "base_model", "project", "region").
     """
 
     name: str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -12,8 +13,10 @@ from adapters.dialects.chat import ChatDialect
 from adapters.dialects.completions import CompletionsDialect
 from adapters.dialects.embeddings import EmbeddingsDialect
 from gateway.config import Kind
+from gateway.config.providers import Provider
 from gateway.core.adapter import Adapter
 from gateway.core.dialect import Dialect
+from gateway.upstream.signing import Signer
 
 SIMULATOR: Final = "simulator"
 _OPENAI_FAMILIES: Final = frozenset({"chat", "completions", "embeddings"})
@@ -22,7 +25,9 @@ _OPENAI_FAMILIES: Final = frozenset({"chat", "completions", "embeddings"})
 class Wire(msgspec.Struct, frozen=True):
     """One kind: `base_url` of None must be configured; `serves` are the endpoint families that it speaks.
 
-    `path` is where its API begins on a server that is written without a path.
+    `path` is where its API begins on a server that is written without a path. `settings` are those of `CloudSettings`
+    that it takes; `signer` makes what signs its requests (files are found from the config's folder), where a config
+    gives an identity instead of a key.
     """
 
     adapter: Callable[[], Adapter]
@@ -30,6 +35,8 @@ class Wire(msgspec.Struct, frozen=True):
     needs_key: bool = True
     serves: frozenset[str] = _OPENAI_FAMILIES
     path: str = ""
+    settings: frozenset[str] = frozenset()
+    signer: Callable[[Provider, Path], Signer | None] | None = None
 
 
 WIRES: Final[Mapping[str, Wire]] = {
@@ -44,7 +51,11 @@ WIRES: Final[Mapping[str, Wire]] = {
 }
 
 KINDS: Final[Mapping[str, Kind]] = {
-    name: Kind(needs_key=wire.needs_key, needs_base_url=wire.base_url is None and name != SIMULATOR)
+    name: Kind(
+        needs_key=wire.needs_key,
+        needs_base_url=wire.base_url is None and name != SIMULATOR,
+        settings=wire.settings,
+    )
     for name, wire in WIRES.items()
 }
 

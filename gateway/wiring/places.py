@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -12,12 +12,14 @@ from urllib.parse import SplitResult, urlsplit
 
 from gateway.config import Config, Loaded
 from gateway.config import providers as written
+from gateway.config.secret import Secret
 from gateway.core.adapter import Adapter
 from gateway.core.money import Price
 from gateway.core.types import Deployment, Endpoint, Headers, Origin, Timeouts
 from gateway.prices import Catalogue, price_from
 from gateway.upstream import Transport
 from gateway.upstream.http1 import Http1Transport
+from gateway.upstream.signing import Signer
 from gateway.upstream.tls import HTTP1, HTTP2, TlsFiles, UnusableFile, client_context
 from gateway.wiring.kinds import SIMULATOR, WIRES, Wire
 
@@ -81,6 +83,25 @@ def _transport(provider: written.Provider, proxy: str | None, files: TlsFiles) -
     return Http1Transport(context=client_context(files) if files else None)
 
 
+class Signers(dict[str, Signer]):
+    """The signers of a process, by name: one for each identity that a config has asked for, its token kept."""
+
+    def named(self, provider: written.Provider, wire: Wire, folder: Path) -> str:
+        """Returns the name of the signer of a provider's calls, or nothing; makes it on its first use.
+
+        Raises ValueError where the settings make no identity.
+        """
+        settings = {
+            name: value.reveal() if isinstance(value, Secret) else value
+            for name, value in provider.cloud_settings.items()
+            if not isinstance(value, Secret) or value.present
+        }
+        name = f"{provider.kind}:{hashlib.sha256(repr((folder, settings)).encode()).hexdigest()[:12]}"
+        if name not in self and wire.signer is not None and (signer := wire.signer(provider, folder)) is not None:
+            self[name] = signer
+        return name if name in self else ""
+
+
 class Places(NamedTuple):
     """What `places_of` compiles: deployments by name, the adapter of each, and what is wrong with them."""
 
@@ -90,12 +111,15 @@ class Places(NamedTuple):
     notes: list[Problem]
 
 
-def places_of(loaded: Loaded, catalogue: Catalogue, transports: Transports, simulator: Callable[[], Origin]) -> Places:
+def places_of(
+    loaded: Loaded, catalogue: Catalogue, transports: Transports, signers: Signers, simulator: Callable[[], Origin]
+) -> Places:
     """Compiles every deployment; a price that is unknown where none is given is a problem, never zero."""
     config = loaded.config
     adapters = {name: WIRES[provider.kind].adapter() for name, provider in config.providers.items()}
     places = Places({}, {}, [], [])
     ways = {name: _way(name, each, loaded.folder, transports, places) for name, each in config.providers.items()}
+    signed_by = {name: _signer(name, each, loaded.folder, signers, places) for name, each in config.providers.items()}
     for name, deployment in config.deployments.items():
         provider = config.providers[deployment.provider]
         adapter = adapters[deployment.provider]
@@ -121,7 +145,7 @@ def places_of(loaded: Loaded, catalogue: Catalogue, transports: Transports, simu
             model=deployment.model,
             adapter=adapter.name,
             base_path=urls[0].path.rstrip("/").encode() if urls else b"",
-            endpoints=_endpoints(name, deployment.provider, provider, adapter, urls, ways[deployment.provider]),
+            endpoints=_endpoints(name, deployment.provider, provider, adapter, urls, ways, signed_by),
             location=provider.place,
             retention=provider.keeps,
             clearance=_clearance(config, provider, deployment),
@@ -133,6 +157,7 @@ def places_of(loaded: Loaded, catalogue: Catalogue, transports: Transports, simu
             serves=frozenset(deployment.endpoints) & wire.serves,
             timeouts=deployment.timeouts.onto(provider.timeouts.onto(Timeouts())),
             disabled=loaded.disabled.get(deployment.provider),
+            options=_options(provider, deployment),
         )
     return places
 
@@ -145,6 +170,26 @@ def _way(name: str, provider: written.Provider, folder: Path, transports: Transp
     except ValueError as error:
         places.problems.append((("providers", name, "proxy"), str(error)))
     return ""
+
+
+def _signer(name: str, provider: written.Provider, folder: Path, signers: Signers, places: Places) -> str:
+    try:
+        return signers.named(provider, WIRES[provider.kind], folder)
+    except ValueError as error:
+        places.problems.append((("providers", name), str(error)))
+    return ""
+
+
+def _options(provider: written.Provider, deployment: written.Deployment) -> dict[str, str]:
+    """Returns what an adapter may want to know of its place beside the model's name."""
+    told = {
+        "api_version": provider.api_version,
+        "project": provider.project,
+        "region": provider.region,
+        "deployment_name": deployment.deployment_name,
+        "base_model": deployment.base_model,
+    }
+    return {name: value for name, value in told.items() if value is not None}
 
 
 def _price(config: Config, deployment: written.Deployment, listed: Price | None) -> Price | None:
@@ -168,7 +213,8 @@ def _endpoints(
     provider: written.Provider,
     adapter: Adapter,
     urls: list[SplitResult],
-    transport: str,
+    ways: Mapping[str, str],
+    signed_by: Mapping[str, str],
 ) -> tuple[Endpoint, ...]:
     """One endpoint per server and credential; a server that takes no key has one."""
     headers: Headers = tuple(
@@ -179,7 +225,7 @@ def _endpoints(
     endpoints: list[Endpoint] = []
     for url in urls:
         origin = Origin(url.scheme, url.hostname or "", url.port or _PORTS[url.scheme])
-        for index, secret in enumerate(provider.credentials or [None]):
+        for index, secret in enumerate(provider.api_credentials or [None]):
             auth = adapter.authorize(secret.reveal()) if secret is not None else ()
             endpoints.append(
                 Endpoint(
@@ -189,8 +235,9 @@ def _endpoints(
                     origin=origin,
                     auth=(*auth, *headers),
                     credential=f"{name}/{index}" if secret is not None else "",
-                    transport=transport,
+                    transport=ways[name],
                     server=name if len(urls) == 1 else f"{name} {origin}",
+                    signer=signed_by[name] if secret is None else "",
                 )
             )
     return tuple(endpoints)

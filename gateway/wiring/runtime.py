@@ -36,7 +36,7 @@ from gateway.telemetry import Telemetry, names
 from gateway.wiring.compile import Compiled, compile_config
 from gateway.wiring.kinds import KINDS, SIMULATOR
 from gateway.wiring.labels import DETECTORS
-from gateway.wiring.places import Transports, places_of
+from gateway.wiring.places import Signers, Transports, places_of
 from gateway.wiring.rules import windows_of
 from gateway.wiring.stores import store_of
 
@@ -53,7 +53,7 @@ def read_config(path: Path, environ: Mapping[str, str]) -> Loaded:
 def dry_compile(loaded: Loaded, stored: KeyStore | None = None) -> Compiled:
     """Compiles a config as if to serve it, opening nothing; raises ConfigError."""
     places = places_of(
-        loaded, Catalogue(datetime.now(UTC).date()), Transports(), lambda: Origin("http", "127.0.0.1", 9)
+        loaded, Catalogue(datetime.now(UTC).date()), Transports(), Signers(), lambda: Origin("http", "127.0.0.1", 9)
     )
     return compile_config(loaded, places, stored.keys() if stored is not None else (), MemoryResponseCache(0, 0.0), 0)
 
@@ -74,6 +74,7 @@ class Runtime:
         self._reloading = asyncio.Lock()
         self._simulator: Simulator | None = None
         self._transports = Transports()
+        self._signers = Signers()
         self._cached: ResponseCache | None = None
         self._cached_by: object = None
         self._known_keys = -1  # the version of `_keys`; negative before there were any
@@ -108,6 +109,7 @@ class Runtime:
         ledger.start()
         self.services = Services(
             transports=self._transports,
+            signers=self._signers,
             breakers=Breakers(LESSONS, _breaker_settings(config), self._breaker_changed),
             retries=RetryBudget(),
             measurements=Measurements(),
@@ -179,7 +181,9 @@ class Runtime:
 
     def _compile_now(self, loaded: Loaded, cached: ResponseCache) -> Compiled:
         self._read_keys()
-        places = places_of(loaded, Catalogue(datetime.now(UTC).date()), self._transports, self._simulated)
+        places = places_of(
+            loaded, Catalogue(datetime.now(UTC).date()), self._transports, self._signers, self._simulated
+        )
         compiled = compile_config(loaded, places, self._keys, cached, self._revision + 1)
         self._unkept += [each.price for each in places.deployments.values() if each.price is not None]
         with contextlib.suppress(StoreUnavailable):

@@ -393,7 +393,7 @@ def test_one_absent_credential_among_several_is_left_out_with_a_warning() -> Non
     text = with_line('api_key: "${OPENAI_API_KEY}"', 'api_keys: ["${A}", "${B}"]')
     result = loaded(text, B="sk-b")
     assert result.disabled == {}
-    assert [secret.reveal() for secret in result.config.providers["openai"].credentials] == ["sk-b"]
+    assert [secret.reveal() for secret in result.config.providers["openai"].api_credentials] == ["sk-b"]
     assert result.warnings == ("config.yaml:6:37: ${A} has no value: this credential is left out",)
 
 
@@ -406,7 +406,7 @@ def test_secrets_are_read_wherever_a_model_has_one() -> None:
     from gateway.config.providers import Provider
 
     fields = {name for name, field in Provider.model_fields.items() if "Secret" in str(field.annotation)}
-    assert fields == {"api_key", "api_keys", "headers", "proxy"}
+    assert fields >= {"api_key", "api_keys", "headers", "proxy", "client_secret", "secret_access_key"}
     for name in fields:
         path = ("providers", "x", name) + ((0,) if name in ("api_keys", "headers") else ())
         assert _is_secret(path)
