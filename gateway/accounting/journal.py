@@ -1,25 +1,24 @@
 """The journal: where a receipt is safe before its call's last byte leaves. Files, no database.
 
 A directory holds numbered segments of newline-terminated lines: "o" and JSON when a call's first attempt begins, "r"
-and JSON when it ends. One process owns the directory. Lines go to the newest segment, one `write` each; `seal` begins a
-new one and repeats there the openings of the calls in flight, so that a sealed segment never changes, needs no other to
-be understood, and can be removed as soon as its receipts are committed elsewhere.
+and JSON when it ends. One process owns the directory. Lines go to the newest segment; `seal` begins a new one and
+repeats there the openings of the calls in flight, so that a sealed segment never changes, needs no other to be
+understood, and can be removed as soon as its receipts are committed elsewhere.
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import os
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, Literal
 
 import structlog
 
 from gateway.accounting.receipts import CLOSED, OPENED, Opening, Receipt, Settled, line_of
+from gateway.accounting.segment import STEP_BYTES, Segment, reserves
 from gateway.core.errors import ConfigError, Overloaded
 
 Sync = Literal["off", "interval", "always"]
@@ -39,7 +38,8 @@ class Journal:
 
     Raises ConfigError where another process holds the directory. `max_bytes` bounds what waits to be moved: past it new
     calls are refused, receipts of those in flight are still taken. `sync` says when lines are forced to disk: every
-    `sync_interval_s` by a thread, on each write, or when the system likes; a killed process loses nothing either way.
+    `sync_interval_s` by a thread, on each line, or when the system likes; a killed process loses nothing either way.
+    `mapped` and `step_bytes` are the segments' own (`Segment`); None looks at the file system.
     """
 
     def __init__(
@@ -49,6 +49,8 @@ class Journal:
         max_bytes: int = 256 * 1024 * 1024,
         sync: Sync = "interval",
         sync_interval_s: float = 0.2,
+        mapped: bool | None = None,
+        step_bytes: int = STEP_BYTES,
     ) -> None:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.directory = directory
@@ -62,8 +64,9 @@ class Journal:
         self._sealed = {segment: segment.stat().st_size for segment in self.inherited}
         self._sealed_size = sum(self._sealed.values())
         self._number = 1 + max((int(segment.stem) for segment in self.inherited), default=0)
-        self._descriptor = _begin(self._path, b"")
-        self._size = 0
+        self._mapped = reserves(directory) if mapped is None else mapped
+        self._step_bytes = step_bytes
+        self._newest = self._begin(b"")
         self._fresh = 0  # bytes of the newest segment that are not repeated openings
         self._sync = sync
         self._unsynced = False
@@ -78,7 +81,7 @@ class Journal:
     @property
     def size_bytes(self) -> int:
         """What lies in the journal: sealed segments not yet removed, and the newest."""
-        return self._sealed_size + self._size
+        return self._sealed_size + self._newest.size
 
     @property
     def in_flight(self) -> int:
@@ -93,7 +96,7 @@ class Journal:
         with self._write_lock:
             if self._owed:
                 self._settle_owed()
-            if self._size + self._sealed_size >= self.max_bytes:
+            if self._newest.size + self._sealed_size >= self.max_bytes:
                 raise JournalFull("the accounting journal is full", retry_after_s=1.0)
             written = line_of(OPENED, opening, shared)
             self._append(written)
@@ -118,22 +121,17 @@ class Journal:
                     self._settle_owed()
             if not self._fresh:
                 return
-            repeated = b"".join(self._in_flight.values())
-            sealed, old = self._path, self._descriptor
-            self._number += 1
-            try:
-                self._descriptor = _begin(self._path, repeated)
-            except OSError:
-                self._number -= 1
-                raise
-            self._sealed[sealed] = self._size
-            self._sealed_size += self._size
-            self._size, self._fresh, self._unsynced = len(repeated), 0, False
+            old, new = self._newest, self._begin(b"".join(self._in_flight.values()))
+            old.seal()
+            self._newest = new
+            self._sealed[old.path] = old.size
+            self._sealed_size += old.size
+            self._fresh, self._unsynced = 0, False
         with self._sync_lock:
             if self._sync != "off":  # the repeated openings must be as safe as those that go with their segment
-                os.fdatasync(old)
-                os.fdatasync(self._descriptor)
-            os.close(old)
+                old.sync()
+                new.sync()
+            old.close()
 
     def sealed(self) -> list[Path]:
         """Returns the segments of this run that no longer change, oldest first."""
@@ -154,31 +152,33 @@ class Journal:
             if self._owed:
                 with contextlib.suppress(JournalFull):
                     self._settle_owed()
-            os.fdatasync(self._descriptor)
-            os.close(self._descriptor)
-            if not self._size:
-                self._path.unlink(missing_ok=True)
+            newest = self._newest
+            newest.seal()
+            newest.sync()
+            newest.close()
+            if not newest.size:
+                newest.path.unlink(missing_ok=True)
             os.close(self._claim)
 
-    @property
-    def _path(self) -> Path:
-        return self.directory / f"{self._number:012d}{_SUFFIX}"
+    def _begin(self, lines: bytes) -> Segment:
+        """Makes the next segment; raises OSError, and can then be repeated."""
+        path = self.directory / f"{self._number:012d}{_SUFFIX}"
+        segment = Segment(path, lines, mapped=self._mapped, step_bytes=self._step_bytes)
+        self._number += 1
+        return segment
 
     def _append(self, line: bytes) -> None:
         """Writes a whole line or none of it."""
+        newest = self._newest
         try:
-            written = os.write(self._descriptor, line)
+            newest.append(line)
         except OSError as error:
             raise JournalFull(
                 f"the accounting journal cannot be written: {error.strerror}", retry_after_s=5.0
             ) from None
-        if written != len(line):
-            os.ftruncate(self._descriptor, self._size)
-            raise JournalFull("the accounting journal's disk is full", retry_after_s=5.0)
-        self._size += written
-        self._fresh += written
+        self._fresh += len(line)
         if self._sync == "always":
-            os.fdatasync(self._descriptor)
+            newest.sync()
         else:
             self._unsynced = True
 
@@ -195,30 +195,9 @@ class Journal:
                 self._unsynced = False
                 try:
                     with self._sync_lock:
-                        os.fdatasync(self._descriptor)
+                        self._newest.sync()
                 except OSError as error:
                     _log.warning("journal_not_synced", error=error.strerror)
-
-
-def lines_of(segment: Path) -> Iterator[bytes]:
-    """Yields a segment's lines without their newline; a torn last one was never promised to anybody and is left out."""
-    with segment.open("rb") as file:
-        for line in file:
-            if line.endswith(b"\n"):
-                yield line[:-1]
-
-
-def _begin(path: Path, lines: bytes) -> int:
-    """Makes a segment that begins with these lines, all of them or no segment; returns its descriptor."""
-    descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_WRONLY | os.O_CLOEXEC, 0o600)
-    try:
-        if os.write(descriptor, lines) != len(lines):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    except OSError:
-        os.close(descriptor)
-        path.unlink()
-        raise
-    return descriptor
 
 
 def _claim(directory: Path) -> int:

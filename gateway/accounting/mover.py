@@ -16,8 +16,9 @@ from typing import Final
 import msgspec
 import structlog
 
-from gateway.accounting.journal import Journal, lines_of
+from gateway.accounting.journal import Journal
 from gateway.accounting.receipts import CLOSED, OPENED, interrupted, row_of
+from gateway.accounting.segment import lines_of
 from gateway.state.protocols import ReceiptRow, ReceiptStore, RowRefused, StoreUnavailable
 
 _BATCH: Final = 1000  # rows a transaction: long enough to be cheap, short enough for other writers of the database

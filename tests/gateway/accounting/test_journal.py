@@ -12,10 +12,11 @@ import msgspec
 import pytest
 
 from gateway.accounting.costs import CostsQuery
-from gateway.accounting.journal import Journal, JournalFull, lines_of
+from gateway.accounting.journal import Journal, JournalFull
 from gateway.accounting.ledger import Ledger, journal_beside
 from gateway.accounting.mover import Mover
 from gateway.accounting.receipts import Opening, Receipt, row_of
+from gateway.accounting.segment import lines_of
 from gateway.core.errors import ConfigError, Overloaded
 from gateway.core.money import Price, Rates
 from gateway.state.protocols import StoreUnavailable, Totals
@@ -28,9 +29,9 @@ def directory(tmp_path: Path) -> Path:
     return tmp_path / "journal"
 
 
-@pytest.fixture
-def journal(directory: Path) -> Iterator[Journal]:
-    journal = Journal(directory, sync="off")
+@pytest.fixture(params=[True, False], ids=["mapped", "written"])
+def journal(directory: Path, request: pytest.FixtureRequest) -> Iterator[Journal]:
+    journal = Journal(directory, sync="off", mapped=request.param, step_bytes=1)
     yield journal
     journal.shut()
 
@@ -111,17 +112,22 @@ def disk_with_room_for(size_bytes: int) -> Iterator[None]:
 # -- writing ------------------------------------------------------------------------------------------------------
 
 
-def test_each_line_is_one_write_and_there_when_the_call_returns(
-    journal: Journal, directory: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("mapped", "writes"), [(True, 0), (False, 3)])
+def test_each_line_is_there_when_the_call_returns(
+    directory: Path, monkeypatch: pytest.MonkeyPatch, mapped: bool, writes: int
 ) -> None:
-    writes: list[int] = []
+    counted: list[int] = []
     real = os.write
-    monkeypatch.setattr(os, "write", lambda descriptor, data: (writes.append(len(data)), real(descriptor, data))[1])
+    monkeypatch.setattr(os, "write", lambda descriptor, data: (counted.append(len(data)), real(descriptor, data))[1])
+    journal = Journal(directory, sync="off", mapped=mapped)
+    counted.clear()
     journal.open(opening("a"))
     assert written(directory) == ["o:a"]
     journal.close(receipt("a"))
     assert written(directory) == ["o:a", "r:a"]
-    assert len(writes) == 2
+    journal.close(receipt("b"))
+    assert len(counted) == writes
+    journal.shut()
 
 
 def test_a_sealed_segment_needs_no_other_because_openings_are_repeated(journal: Journal, directory: Path) -> None:
@@ -223,7 +229,7 @@ def test_a_segment_that_cannot_begin_leaves_the_old_one_in_use(journal: Journal,
 def test_a_receipt_that_found_no_room_is_an_estimate_if_the_process_dies_then(
     directory: Path, store: SqliteStore
 ) -> None:
-    journal = Journal(directory, sync="off")
+    journal = Journal(directory, sync="off", step_bytes=1)
     journal.open(opening("a"))
     with disk_with_room_for(journal.size_bytes):
         with pytest.raises(JournalFull):
