@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from math import inf
-from operator import attrgetter
+from typing import Final, NamedTuple
 
 from gateway.core.money import MILLION, Price, Rates, rate_of
 from gateway.core.policy import View, bucket_of
 from gateway.core.types import Deployment, Request
 
 _NOTHING_LEARNED: Mapping[str, float] = {}
+_LAID_OUT: Final = 1024  # lists of candidates; forgotten all at once when full
+
+_PerToken = tuple[float, float, float, float]  # fresh input, cached input, output; a fee per request
 
 
 def outputs(request: Request, view: View) -> Mapping[str, float]:
@@ -28,7 +31,10 @@ def output_of(deployment: Deployment, request: Request, learned: Mapping[str, fl
 
 
 class ExpectedCost:
-    """Expected nano-dollars of a call; per-token rates are read once, when a config is compiled."""
+    """Expected nano-dollars of a call; per-token rates are read once, when a config is compiled.
+
+    What a route leaves is the same tuple from call to call: its rates are laid out once.
+    """
 
     def __init__(self, deployments: Iterable[Deployment]) -> None:
         self._flat = {
@@ -36,6 +42,7 @@ class ExpectedCost:
             for deployment in deployments
             if deployment.price is not None and len(deployment.price.tiers) == 1
         }
+        self._laid_out: dict[int, _Rows] = {}  # by the identity of the tuple, which `_Rows` keeps alive
 
     def of(self, request: Request, candidates: Sequence[Deployment], view: View) -> list[float]:
         """Returns the cost of each candidate, infinite where its price is unknown.
@@ -43,28 +50,60 @@ class ExpectedCost:
         Fresh input × price + expected cached share × cached price + expected output × price + the fee per request.
         """
         tokens, usual = request.input_tokens, request.output_tokens
-        rates = list(map(self._flat.get, map(_name_of, candidates)))
-        costs = [inf if rate is None else tokens * rate[0] + usual * rate[2] + rate[3] for rate in rates]
-        shares, learned = view.cached_share, outputs(request, view)
-        for index, rate in enumerate(rates) if shares or learned or None in rates else ():
-            deployment = candidates[index]
-            if rate is None:
-                if deployment.price is None:
-                    continue
-                rate = _per_token(deployment.price.rates_for(tokens), deployment.price)
-                costs[index] = tokens * rate[0] + usual * rate[2] + rate[3]
-            name = deployment.name
-            if name in learned:
-                costs[index] += (output_of(deployment, request, learned) - usual) * rate[2]
-            if name in shares:
-                costs[index] -= tokens * shares[name] * (rate[0] - rate[1])
+        rows = self._laid_out.get(id(candidates)) or self._lay_out(candidates)
+        costs = [tokens * fresh + usual * output + fee for fresh, output, fee in rows.rates]
+        for index in rows.uneven:
+            price = candidates[index].price
+            if price is None:
+                costs[index] = inf
+            else:
+                fresh, _, output, fee = _per_token(price.rates_for(tokens), price)
+                costs[index] = tokens * fresh + usual * output + fee
+        places = rows.places
+        learned = outputs(request, view)
+        for name in learned.keys() & places if learned else ():
+            index = places[name]
+            _, _, output, _ = self._rates(candidates[index], tokens)
+            costs[index] += (output_of(candidates[index], request, learned) - usual) * output
+        shares = view.cached_share
+        for name in shares.keys() & places if shares else ():
+            if share := shares[name]:
+                index = places[name]
+                fresh, cached, _, _ = self._rates(candidates[index], tokens)
+                costs[index] -= tokens * share * (fresh - cached)
         return costs
 
+    def _rates(self, deployment: Deployment, tokens: int) -> _PerToken:
+        flat = self._flat.get(deployment.name)
+        if flat is not None or deployment.price is None:
+            return flat or (0.0, 0.0, 0.0, 0.0)
+        return _per_token(deployment.price.rates_for(tokens), deployment.price)
 
-_name_of = attrgetter("name")
+    def _lay_out(self, candidates: Sequence[Deployment]) -> _Rows:
+        flat = [self._flat.get(deployment.name) for deployment in candidates]
+        rows = _Rows(
+            candidates,
+            [(0.0, 0.0, 0.0) if rate is None else (rate[0], rate[2], rate[3]) for rate in flat],
+            [index for index, rate in enumerate(flat) if rate is None],
+            {deployment.name: index for index, deployment in enumerate(candidates)},
+        )
+        if isinstance(candidates, tuple):  # nobody changes it while it is remembered
+            if len(self._laid_out) >= _LAID_OUT:
+                self._laid_out.clear()
+            self._laid_out[id(candidates)] = rows
+        return rows
 
 
-def _per_token(rates: Rates, price: Price) -> tuple[float, float, float, float]:
+class _Rows(NamedTuple):
+    """Rates of candidates in their order; `uneven` are the places of those whose price is unknown or has tiers."""
+
+    candidates: Sequence[Deployment]
+    rates: list[tuple[float, float, float]]
+    uneven: list[int]
+    places: dict[str, int]
+
+
+def _per_token(rates: Rates, price: Price) -> _PerToken:
     return (
         rates.fresh_input / MILLION,
         rate_of(rates, "cached_input") / MILLION,

@@ -20,11 +20,9 @@ class Cheapest:
 
     def rank(self, request: Request, candidates: Sequence[Deployment], view: View) -> Ranking:
         costs = self._cost.of(request, candidates, view)
-        # By cost, then by place: ties keep the order of `among`. A place is unique, so candidates are never compared.
-        ranked = sorted(zip(costs, range(len(costs)), candidates, strict=True))
-        scores, _, kept = zip(*ranked, strict=True) if ranked else ((), (), ())
-        if scores and scores[-1] == inf:
-            return Ranking(kept, (), scores, "unknown prices last")
-        return Ranking(
-            kept, (), list(map(int, scores))
-        )  # whole nano-dollars: a float takes five times as long to write
+        order = sorted(range(len(costs)), key=costs.__getitem__)  # stable: ties keep the order of `among`
+        kept = [candidates[index] for index in order]
+        if costs and costs[order[-1]] == inf:
+            return Ranking(kept, (), [costs[index] for index in order], "unknown prices last")
+        # Whole nano-dollars: a float takes five times as long to write.
+        return Ranking(kept, (), [int(costs[index]) for index in order])
