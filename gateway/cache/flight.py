@@ -61,6 +61,7 @@ class Flight:
         "_passengers",
         "_pieces",
         "_size",
+        "deserted",
         "entry",
         "error",
         "generation",
@@ -75,6 +76,7 @@ class Flight:
         self.entry: Entry | None = None  # the answer, once landed; without its body where that overflowed
         self.error: BaseException | None = None
         self.overflowed = False
+        self.deserted = False  # everybody has left, and its task is about to hear of it
         self.task: asyncio.Task[None] | None = None
         self._max_bytes = max_bytes
         self._pieces: deque[bytes] = deque()
@@ -118,9 +120,9 @@ class Flight:
 
     @property
     def boardable(self) -> bool:
-        """Says whether an identical call may still join: not what failed or is too large, nor an end that is no
-        answer to share, once it has landed."""
-        if self.error is not None or self.overflowed:
+        """Says whether an identical call may still join: not what failed, is being cancelled or is too large, nor an
+        end that is no answer to share, once it has landed."""
+        if self.error is not None or self.overflowed or self.deserted:
             return False
         return self.entry is None or self.entry.finish is None or self.entry.finish in FINISHES
 
@@ -160,6 +162,7 @@ class Flight:
         if self.overflowed:
             self.wake()
         if not self._passengers and not self.ended and self.task is not None:
+            self.deserted = True
             self.task.cancel(CALLER_GONE)
 
     def fail(self, error: BaseException) -> None:

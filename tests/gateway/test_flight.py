@@ -162,6 +162,22 @@ async def test_when_the_last_passenger_leaves_the_upstream_is_cancelled() -> Non
     assert len(flights) == 0
 
 
+async def test_who_comes_as_the_last_passenger_leaves_is_flown_anew() -> None:
+    flights, upstream = Flights(), Upstream()
+    alone = asyncio.create_task(fly(flights, upstream.lead))
+    await settle()
+    upstream.go(2)
+    await settle()  # the first piece is out
+    alone.cancel()
+    await asyncio.sleep(0)  # it has left; its flight is cancelled, and has not come to hear of it
+    assert upstream.cancelled == 0
+    late = asyncio.create_task(fly(flights, upstream.lead))
+    await settle()
+    upstream.go()
+    assert await late == b"one two three"
+    assert (upstream.started, upstream.cancelled) == (2, 1)
+
+
 async def test_what_follows_the_landing_outlives_the_passengers_and_is_still_boarded() -> None:
     flights, upstream = Flights(), Upstream()
     upstream.go(4)

@@ -32,13 +32,32 @@ async def test_a_busy_replica_is_given_less(served: World, pool: list[Replica]) 
 
 async def test_a_load_keeps_both_at_work_and_every_call_has_one_receipt(served: World, pool: list[Replica]) -> None:
     before = [replica.answered for replica in pool]
-    async with Load(served) as load:
+    held: list[tuple[float, ...]] = []
+    async with Load(served) as load, asyncio.TaskGroup() as watch:
+        watching = watch.create_task(_watch(served, pool, held))
         await load.goes_on(60)
+        watching.cancel()
     tried = await load.account()
     assert set(map(tuple, tried.values())) == {(None,)}
-    shares = [(replica.answered - already) / len(tried) for replica, already in zip(pool, before, strict=True)]
-    assert sum(shares) == 1
-    assert min(shares) > 0.25
+    assert sum(replica.answered - already for replica, already in zip(pool, before, strict=True)) == len(tried)
+    # Not their shares of the answers: two replicas on the cores of one small machine are not equally fast, and the one
+    # that the system favours ends more calls with as many in flight (22 % and 78 % were seen). What the gateway answers
+    # for is that neither waits for work while the other has it.
+    assert len(held) > 20
+    first, second = (sum(calls) / len(held) for calls in zip(*held, strict=True))
+    assert 0.4 < first / (first + second) < 0.6, f"in flight on average: {first:.1f} and {second:.1f}"
+    idle = sum(min(calls) == 0 and max(calls) > 2 for calls in held)
+    assert idle / len(held) < 0.1, f"in {idle} of {len(held)} looks one had nothing and the other more than two"
+
+
+async def _watch(world: World, pool: list[Replica], held: list[tuple[float, ...]]) -> None:
+    """Notes over and over how many calls each replica has in flight."""
+    lines = [f'headgate_upstream_connections{{origin="{replica.url}",state="active"}}' for replica in pool]
+    while True:
+        page = (await world.get("/metrics")).text.splitlines()
+        found = dict(line.rsplit(" ", 1) for line in page if line.startswith("headgate_upstream_connections"))
+        held.append(tuple(float(found.get(line, 0)) for line in lines))
+        await asyncio.sleep(0.05)
 
 
 async def test_callers_that_leave_free_the_engine(served: World, pool: list[Replica]) -> None:

@@ -49,7 +49,7 @@ class Piece(NamedTuple):
 
 
 def main() -> int:
-    """Runs every piece; returns 0 where all laws held."""
+    """Runs every piece; returns 0 where all laws held, also where a server that a piece needs is not installed."""
     parser = argparse.ArgumentParser(prog="make storm")
     parser.add_argument("--seed", type=int, default=secrets.randbelow(1_000_000), help="repeats a storm")
     parser.add_argument("--sequences", type=int, default=100_000)
@@ -66,16 +66,19 @@ def main() -> int:
     ]
     print(f"seed {asked.seed}: {asked.sequences} sequences, {asked.kills} kills, {asked.gusts} gusts", flush=True)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
+        skipped = 0
         running = {pool.submit(piece.run): piece for piece in pieces if piece.count}
         for done in as_completed(running):
             piece, ended = running[done], done.result()
             how = " ".join(f"{name}={value}" for name, value in piece.settings.items())
-            print(f"{how} pytest tests/storms/{piece.file}: {ended.stdout.splitlines()[-1]}", flush=True)
+            told = ended.stdout.splitlines()[-1]
+            print(f"{how} pytest tests/storms/{piece.file}: {told}", flush=True)
+            skipped += "passed" not in told
             if ended.returncode:
                 print(ended.stdout)
                 pool.shutdown(wait=False, cancel_futures=True)
                 return 1
-    print("every law held")
+    print("every law held" + (f" in what ran; {skipped} of the pieces did not" if skipped else ""))
     return 0
 
 
