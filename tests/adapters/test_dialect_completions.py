@@ -58,12 +58,17 @@ def test_a_wrong_field_is_named(dialect: Any, body: bytes, param: str) -> None:
     assert caught.value.param == param
 
 
-def test_neither_is_translated() -> None:
+def test_neither_is_a_conversation() -> None:
     for dialect in (COMPLETIONS, EMBEDDINGS):
         with pytest.raises(BadRequest):
             dialect.conversation(parse())
-        with pytest.raises(BadRequest):
-            dialect.writer(parse(), "m")
+
+
+def test_completions_are_not_translated() -> None:
+    with pytest.raises(BadRequest):
+        COMPLETIONS.embedding_request(parse())
+    with pytest.raises(BadRequest):
+        COMPLETIONS.writer(parse(), "m")
 
 
 def test_a_completion_told_as_a_stream_and_merged_again_is_the_completion() -> None:
