@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from adapters import anthropic, compatible, openai, vllm
+from adapters import anthropic, cohere, compatible, ollama, openai, vllm
 from adapters.dialects.chat import ChatDialect
 from adapters.dialects.completions import CompletionsDialect
 from adapters.dialects.embeddings import EmbeddingsDialect
@@ -20,6 +20,7 @@ from gateway.upstream.signing import Signer
 
 SIMULATOR: Final = "simulator"
 _OPENAI_FAMILIES: Final = frozenset({"chat", "completions", "embeddings"})
+_CHAT_AND_EMBEDDINGS: Final = frozenset({"chat", "embeddings"})
 
 
 class Wire(msgspec.Struct, frozen=True):
@@ -42,6 +43,8 @@ class Wire(msgspec.Struct, frozen=True):
 WIRES: Final[Mapping[str, Wire]] = {
     "openai": Wire(openai.adapter, openai.BASE_URL),
     "anthropic": Wire(anthropic.adapter, anthropic.BASE_URL, serves=frozenset({"chat"})),
+    "cohere": Wire(cohere.adapter, cohere.BASE_URL, serves=_CHAT_AND_EMBEDDINGS, path="/v2"),
+    "ollama_native": Wire(ollama.adapter, ollama.BASE_URL, needs_key=False, serves=_CHAT_AND_EMBEDDINGS, path="/api"),
     "vllm": Wire(vllm.adapter, None, needs_key=False, path="/v1"),
     "openai_compatible": Wire(openai.adapter, None, needs_key=False),
     SIMULATOR: Wire(openai.adapter, None, needs_key=False),
