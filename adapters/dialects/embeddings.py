@@ -27,6 +27,10 @@ from gateway.core.types import Call, Headers
 
 INPUT_TYPES: Final = ("search_document", "search_query", "classification", "clustering")
 
+# The same in Voyage's words and in NVIDIA's: https://docs.voyageai.com/docs/embeddings and
+# https://docs.nvidia.com/nim/nemo-retriever/text-embedding/latest/reference.html (2026-11).
+_OTHER_WORDS: Final = {"document": "search_document", "passage": "search_document", "query": "search_query"}
+
 _FORMATS: Final = ("float", "base64")
 _NAMED: Final = frozenset({"input", "model", "user", "dimensions", "encoding_format", "input_type"})
 _BYTES_PER_TOKEN: Final = 4  # of the estimate where a provider counts nothing
@@ -82,6 +86,7 @@ class EmbeddingsDialect:
         """Reads what is to be embedded; raises BadRequest whose `param` is the field's path (`input.2`)."""
         body = _read(call)
         input_type = string(body, "input_type")
+        input_type = _OTHER_WORDS.get(input_type or "", input_type)
         if input_type is not None and input_type not in INPUT_TYPES:
             raise wrong("input_type", f"one of {', '.join(INPUT_TYPES)}")
         return EmbeddingRequest(

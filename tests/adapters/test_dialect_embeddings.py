@@ -22,7 +22,7 @@ from gateway.core.embeddings import EmbeddingRequest
 from gateway.core.errors import BadRequest, Reason, UpstreamError
 from gateway.core.money import Usage
 from gateway.core.types import Call, Deployment
-from tests.adapters.anthropic_wire import validator
+from tests.adapters.anthropic_wire import corpus, validator
 
 EMBEDDINGS = EmbeddingsDialect()
 PLACE = Deployment(name="d", provider="p", kind="cohere", model="theirs", adapter="cohere", base_path=b"", endpoints=())
@@ -93,6 +93,14 @@ def test_what_cannot_be_embedded_is_refused_with_its_field(fields: Any, param: s
     assert caught.value.param == param
 
 
+@pytest.mark.parametrize(
+    ("word", "read"),
+    [("document", "search_document"), ("passage", "search_document"), ("query", "search_query"), (None, None)],
+)
+def test_what_vectors_are_for_may_be_said_in_other_words(word: str | None, read: str | None) -> None:
+    assert request(input_type=word).input_type == read
+
+
 @pytest.mark.parametrize("dimensions", [0, -1, 2**31, 1.5, "64"])
 def test_dimensions_are_a_count(dimensions: Any) -> None:
     with pytest.raises(BadRequest) as caught:
@@ -146,6 +154,25 @@ def test_the_official_sdk_reads_the_base64_that_it_asks_for_by_default() -> None
         got = client.embeddings.create(model="m", input="a")
     assert asked["encoding_format"] == "base64"
     assert got.data[0].embedding == [struct.unpack("<f", struct.pack("<f", 0.1))[0], -0.5]
+
+
+RELAYED = ("openai", "azure", "mistral", "openrouter", "perplexity", "voyage")
+
+
+@pytest.mark.parametrize("record", corpus(*(f"{name}.embeddings" for name in RELAYED)))
+def test_recorded_vectors_are_written_as_their_provider_wrote_them(record: Any) -> None:
+    body = record["response"]["body"]
+    rows = [row["embedding"] for row in body["data"]]
+    packed = isinstance(rows[0], str)
+    asked = {**record["request"]["body"], "encoding_format": "base64" if packed else "float"}
+    call = EMBEDDINGS.parse("c", json.dumps(asked).encode(), ())
+    if record["provider"] == "perplexity":
+        pytest.skip("its base64 holds bytes, no floats")
+    assert len(EMBEDDINGS.embedding_request(call).inputs) == len(rows)
+    floats = [list(struct.unpack(f"<{len(raw) // 4}f", raw)) for raw in map(base64.b64decode, rows)] if packed else rows
+    answer = written(call, floats, Usage(fresh_input=body["usage"]["total_tokens"]), body["model"])
+    assert [row["embedding"] for row in answer["data"]] == rows
+    assert answer["usage"]["total_tokens"] == body["usage"]["total_tokens"]
 
 
 # -- what providers share -----------------------------------------------------------------------------------------
