@@ -30,6 +30,7 @@ _FINISHES: Final[Mapping[str, str]] = {
 }
 _FAILURES: Final = frozenset({"ERROR", "TIMEOUT"})
 _DONE: Final = b"[DONE]"
+_DATA: Final = b"\ndata: "
 # Citations of these speak of the reasoning, which has no places in a caller's text.
 _NOT_OF_TEXT: Final = frozenset({"PLAN", "THINKING_CONTENT"})
 
@@ -119,8 +120,11 @@ class CohereAnswer(Answer):
     # -- a stream --
 
     def frame(self, frame: bytes) -> bytes:
-        _, data, stray = _sse.read(frame)
-        data = stray if data is None else data  # an error may come as bare JSON
+        # As the API writes them: a line for the name, one for the data. Anything else is read by the book.
+        data: bytes | None = frame[frame.find(_DATA) + len(_DATA) : -2] if frame.startswith(b"event: ") else b""
+        if not data or not data.startswith(b"{") or b"\n" in data or not frame.endswith(b"\n\n"):
+            _, data, stray = _sse.read(frame)
+            data = stray if data is None else data  # an error may come as bare JSON
         if not data or data == _DONE:
             return b""
         try:

@@ -1,11 +1,14 @@
-"""Cohere's wire, version 2: chat and embeddings. Source: https://docs.cohere.com/reference/about (2026-11)."""
+"""Cohere's wire, version 2: chat, embeddings and reranking.
+
+Source: https://docs.cohere.com/reference/about (2026-11).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from adapters import _cohere_embed, _embeddings
+from adapters import _cohere_embed, _cohere_rerank, _embeddings
 from adapters._cohere_answer import CohereAnswer
 from adapters._cohere_errors import fault
 from adapters._cohere_request import encode_request, renamed
@@ -18,7 +21,7 @@ BASE_URL: Final = "https://api.cohere.com/v2"
 
 
 class CohereAdapter:
-    """Translates to Cohere's chat and embeddings and back."""
+    """Translates to Cohere's chat, embeddings and reranking, and back."""
 
     name = "cohere"
 
@@ -33,6 +36,8 @@ class CohereAdapter:
         """Writes the request; raises BadRequest naming the field that Cohere cannot express."""
         if call.endpoint == "embeddings":
             return _cohere_embed.encode(call, dialect.embedding_request(call), deployment)
+        if call.endpoint == "rerank":
+            return _cohere_rerank.encode(call, deployment)
         if call.endpoint != "chat":
             raise BadRequest(f"Cohere has no {call.endpoint}", param="model")
         return encode_request(call, dialect.conversation(call), deployment)
@@ -40,6 +45,8 @@ class CohereAdapter:
     def decoder(self, call: Call, deployment: Deployment, dialect: Dialect) -> Decoder:
         if call.endpoint == "embeddings":
             return _embeddings.decoder(call, deployment, dialect, _cohere_embed.read)
+        if call.endpoint == "rerank":
+            return _cohere_rerank.RerankDecoder(call)
 
         def names() -> Mapping[str, str]:
             return renamed(dialect.conversation(call))

@@ -93,6 +93,21 @@ def test_what_cannot_be_embedded_is_refused_with_its_field(fields: Any, param: s
     assert caught.value.param == param
 
 
+def test_a_request_that_was_never_parsed_is_read_as_strictly() -> None:
+    for body, param in ((b"{", None), (b"[]", None), (b"{}", "input"), (b'{"input":""}', "input")):
+        call = Call(id="c", endpoint="embeddings", dialect="embeddings", body=body)
+        with pytest.raises(BadRequest) as caught:
+            EMBEDDINGS.embedding_request(call)
+        assert caught.value.param == param
+
+
+def test_errors_are_openais() -> None:
+    error = BadRequest("no", param="input")
+    told = json.loads(EMBEDDINGS.error(error))["error"]
+    assert (told["message"], told["param"]) == ("no", "input")
+    assert EMBEDDINGS.error_event(error) == b"data: " + EMBEDDINGS.error(error) + b"\n\n"
+
+
 @pytest.mark.parametrize(
     ("word", "read"),
     [("document", "search_document"), ("passage", "search_document"), ("query", "search_query"), (None, None)],

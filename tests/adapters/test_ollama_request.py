@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
+from adapters.dialects.chat import ChatDialect
 from gateway.core.adapter import Fetch
+from gateway.core.blocks import Conversation, Document, Message, Text, Tool, ToolCall, ToolResult
 from gateway.core.errors import BadRequest
 from gateway.core.types import Call
 from tests.adapters.anthropic_wire import CLOSED, FORM, PNG, SEARCH, a_call, a_tool, answers, asks, calls, image, text
@@ -197,6 +199,67 @@ def test_completions_are_not_spoken_here_and_a_key_is_optional() -> None:
         ADAPTER.encode(Call(id="c", endpoint="completions", dialect="completions", body=b"{}"), PLACE, CHAT, {})
     assert ADAPTER.authorize("") == ()
     assert ADAPTER.authorize("k") == ((b"authorization", b"Bearer k"),)
+
+
+# -- what other dialects may bring --------------------------------------------------------------------------------
+
+
+class Saying(ChatDialect):
+    """A dialect whose request is this conversation."""
+
+    def __init__(self, *messages: Message, **more: Any) -> None:
+        self._conversation = Conversation(messages, **more)
+
+    def conversation(self, call: Call) -> Conversation:
+        return self._conversation
+
+
+def test_plain_text_files_are_text() -> None:
+    files = (Document(text="t", name="n"), Document(text="u"))
+    turns = (
+        Message("user", files),
+        Message("assistant", (ToolCall("c", "f", "{}"),)),
+        Message("user", (ToolResult("c", files),)),
+    )
+    request = ADAPTER.encode(a_call(), PLACE, Saying(*turns), {})
+    body = json.loads(request.body)
+    check("/api/chat", body)
+    written = body["messages"]
+    assert written[0]["content"] == "n\n\nt\n\nu"
+    assert written[2]["content"] == "n\n\nt\n\nu"
+    assert [warning.split(":")[0] for warning in request.warnings] == [
+        "messages.0.content.0",
+        "messages.0.content.1",
+        "messages.2.content.0",
+        "messages.2.content.1",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("turns", "tools", "param"),
+    [
+        ((Message("user", (Document(file_id="f"),)),), (), "messages.0.content.0"),
+        ((Message("assistant", (ToolCall("c", "f", "words", custom=True),)),), (), "messages.0.tool_calls.0"),
+        ((Message("user", (Text("a"),)),), (Tool("f", custom=True),), "tools.0.type"),
+        ((Message("user", (Text("a"),)),), (Tool("f", native={"type": "web_search"}),), "tools.0.type"),
+    ],
+)
+def test_what_has_no_place_is_refused(turns: Any, tools: Any, param: str) -> None:
+    with pytest.raises(BadRequest) as caught:
+        ADAPTER.encode(a_call(), PLACE, Saying(*turns, tools=tools), {})
+    assert caught.value.param == param
+
+
+def test_marks_that_say_little_are_left_out_and_declared() -> None:
+    marker = {"type": "ephemeral"}
+    history: list[Any] = [
+        {**asks(), "name": "ann"},
+        calls("c", cache_control=marker),
+        answers("c", is_error=True),
+        {"role": "user", "content": [{**text("a"), "cache_control": marker}]},
+    ]
+    tools = [a_tool("search", cache_control=marker)]
+    assert declared(messages=history, tools=tools) == ["messages.0.name", "cache_control", "messages.2.is_error"]
 
 
 # -- embeddings ---------------------------------------------------------------------------------------------------
