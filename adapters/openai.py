@@ -11,6 +11,7 @@ from typing import Final
 
 import msgspec
 
+from adapters import _responses_relay
 from adapters._openai_fault import read_fault
 from adapters._openai_relay import StreamRelay, UnaryRelay
 from gateway.core.adapter import Decoder, Fetch, Fetched, UpstreamRequest
@@ -22,6 +23,7 @@ BASE_URL: Final = "https://api.openai.com/v1"
 
 _PATHS: Final[Mapping[str, bytes]] = {
     "chat": b"/chat/completions",
+    "responses": b"/responses",
     "completions": b"/completions",
     "embeddings": b"/embeddings",
 }
@@ -73,11 +75,15 @@ class Relay:
         warnings: tuple[str, ...] = ()
         if not self._special.isdisjoint(members):
             warnings = self._adjust(members, call.strict)
+        if call.dialect == "responses":
+            warnings += _responses_relay.without_sealed(members, call.strict)
         if call.stream and not call.include_usage and self._asks_usage:
             _ask_usage(members)
         return UpstreamRequest(deployment.base_path + path, _encode(members), warnings=warnings)
 
     def decoder(self, call: Call, deployment: Deployment, dialect: Dialect) -> Decoder:
+        if call.dialect == "responses":
+            return _responses_relay.StreamRelay() if call.stream else _responses_relay.UnaryRelay()
         return StreamRelay(call) if call.stream else UnaryRelay()
 
     def fault(self, status: int, headers: Headers, body: bytes) -> UpstreamError:

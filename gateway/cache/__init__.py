@@ -64,7 +64,7 @@ class Cache:
     def terms(self, call: Call, candidates: Sequence[Deployment]) -> Terms | None:
         """Returns the terms on which the cache may serve this call; None where it may not, or nobody asks it to."""
         settings = self._settings
-        if settings.at == "never" or call.endpoint not in _ENDPOINTS:
+        if settings.at == "never" or call.endpoint not in _ENDPOINTS or call.kept or call.references:
             return None
         terms: Terms | None = self._usual
         asked = False

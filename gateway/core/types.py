@@ -24,6 +24,17 @@ RETENTIONS: Final = ("none", "zdr", "30d", "unknown")
 LABEL_PREFIXES: Final = (b"x-data-", b"x-headgate-")
 
 
+class Reference(msgspec.Struct, frozen=True, gc=False):
+    """An id that stands for content which a provider keeps, and the field that names it.
+
+    `required`: it can only be one that was made through here; of another nothing is known, and it counts as media.
+    """
+
+    id: str
+    field: str
+    required: bool = True
+
+
 class Call(msgspec.Struct, frozen=True, gc=False):
     """What a caller asked, as far as routing needs it; `body` is the request as it came.
 
@@ -51,6 +62,8 @@ class Call(msgspec.Struct, frozen=True, gc=False):
     strict: bool = False
     repeatable: bool = True  # False where the provider would do more than answer: search, or keep the conversation
     received_at: int = 0  # seconds since the epoch
+    references: tuple[Reference, ...] = ()
+    kept: bool = False  # the provider may keep the answer, and the caller name it by its id
 
 
 class Principal(msgspec.Struct, frozen=True):

@@ -18,7 +18,6 @@ JSON: Final = (b"content-type", b"application/json")
 
 # What clients ask for by default, and we do not speak: they can be set to something else.
 _NOT_SPOKEN: Final = {
-    "/responses": "the Responses API is not spoken here: set the client to chat completions (/v1/chat/completions)",
     "/messages": "Anthropic's Messages API is not spoken here: use a client for OpenAI's chat completions",
 }
 

@@ -12,6 +12,7 @@ from adapters import anthropic, cohere, compatible, ollama, openai, vllm
 from adapters.dialects.chat import ChatDialect
 from adapters.dialects.completions import CompletionsDialect
 from adapters.dialects.embeddings import EmbeddingsDialect
+from adapters.dialects.responses import ResponsesDialect
 from gateway.config import Kind
 from gateway.config.providers import Provider
 from gateway.core.adapter import Adapter
@@ -66,4 +67,5 @@ DIALECTS: Final[Mapping[str, Dialect]] = {
     "chat": ChatDialect(),
     "completions": CompletionsDialect(),
     "embeddings": EmbeddingsDialect(),
+    "responses": ResponsesDialect(),
 }

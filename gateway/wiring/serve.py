@@ -31,7 +31,12 @@ _log = structlog.get_logger("headgate")
 ADMIN_KEY = "HEADGATE_ADMIN_KEY"
 KEYS_EVERY_S = 2.0
 
-_PATHS = {"/chat/completions": "chat", "/completions": "completions", "/embeddings": "embeddings"}
+_PATHS = {
+    "/chat/completions": "chat",
+    "/completions": "completions",
+    "/embeddings": "embeddings",
+    "/responses": "responses",
+}
 
 
 async def serve(
