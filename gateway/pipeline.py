@@ -37,6 +37,7 @@ from gateway.core.errors import (
     unanswered,
 )
 from gateway.core.types import Attempt, Call, Endpoint, Headers, Outcome, Principal, Request
+from gateway.kept import KeptAnswers, Standing
 from gateway.measure import Measurements
 from gateway.relay import Reply, Run, relay, stopping
 from gateway.snapshot import Snapshot
@@ -74,13 +75,14 @@ class Services(msgspec.Struct, frozen=True):
     flights: Flights
     ledger: Ledger
     telemetry: Telemetry
+    kept: KeptAnswers
 
 
 class Pipeline:
     """Answers calls by the snapshot that is current when they begin; `apply` puts a new one in its place."""
 
     def __init__(self, services: Services, snapshot: Snapshot) -> None:
-        self._services = services
+        self.services = services
         self._draw = random.Random(secrets.randbits(64)).random
         self._boot = secrets.token_hex(6)
         self._serial = 0
@@ -90,7 +92,7 @@ class Pipeline:
 
     def apply(self, snapshot: Snapshot) -> None:
         """Serves the next calls by this snapshot; those under way keep theirs."""
-        self._services.breakers.watch(snapshot.endpoints)
+        self.services.breakers.watch(snapshot.endpoints)
         self._told: set[tuple[str, Reason]] = set()
         self.snapshot = snapshot
 
@@ -109,7 +111,7 @@ class Pipeline:
 
     def _context(self, headers: Headers) -> TraceContext | None:
         fields = dict(headers)
-        return self._services.telemetry.traces.begin(fields.get(b"traceparent"), fields.get(b"tracestate"))
+        return self.services.telemetry.traces.begin(fields.get(b"traceparent"), fields.get(b"tracestate"))
 
     # -- the straight line -------------------------------------------------------------------------------------------
 
@@ -123,7 +125,11 @@ class Pipeline:
             if snapshot.classifier.own_headers:
                 trace.call = _labelled(trace.call, ask.headers, snapshot.classifier.own_headers)
             trace.parsed_at = time.monotonic()
-            run = self._plan(snapshot, ask, trace)
+            standing = None
+            if trace.call.references:
+                standing = await self.services.kept.stand(trace.call, ask.principal, snapshot.levels)
+                trace.call = standing.call
+            run = self._plan(snapshot, ask, trace, standing)
             terms = snapshot.cache.terms(trace.call, run.plan.candidates)
             if terms is None:
                 await self._answer(run, reply)
@@ -137,10 +143,13 @@ class Pipeline:
                 self._booking.book(trace)
             raise
 
-    def _plan(self, snapshot: Snapshot, ask: Ask, trace: Trace) -> Run:
-        services, call, principal = self._services, trace.call, ask.principal
+    def _plan(self, snapshot: Snapshot, ask: Ask, trace: Trace, standing: Standing | None) -> Run:
+        services, call, principal = self.services, trace.call, ask.principal
         measurements = services.measurements
-        sensitivity = trace.sensitivity = snapshot.classifier.classify(call, principal)
+        sensitivity = snapshot.classifier.classify(call, principal)
+        if standing is not None:
+            sensitivity = standing.raised(sensitivity)
+        trace.sensitivity = sensitivity
         trace.level_name = snapshot.levels[sensitivity.level]
         now = time.monotonic()
         trace.input_tokens = measurements.input_tokens(call.model, len(call.body))
@@ -154,6 +163,8 @@ class Pipeline:
         )
         view = measurements.view(now, self._draw())
         away = services.breakers.unavailable(snapshot.deployments, now)
+        if standing is not None and standing.deployment is not None:
+            away = {}  # there is one place to ask: resting or not, it is tried
         try:
             plan = snapshot.routing.plan(request, view, away)
         except Overloaded:
@@ -161,6 +172,8 @@ class Pipeline:
                 raise
             # Everybody rests: the one that has rested longest is tried rather than fail at once (`least_bad`).
             plan = snapshot.routing.plan(request, view)
+        if standing is not None:
+            plan = standing.pinned(plan)
         trace.plan = plan
         trace.planned_at = now = time.monotonic()
         total_s = plan.candidates[0].timeouts.total_s
@@ -176,7 +189,7 @@ class Pipeline:
             raise ClientGone from None
 
     async def _attempt_all(self, run: Run, reply: Reply) -> None:
-        services, trace = self._services, run.trace
+        services, trace = self.services, run.trace
         steps = attempts(
             run.plan,
             services.breakers,
@@ -222,7 +235,7 @@ class Pipeline:
 
     async def _try(self, run: Run, attempt: Attempt, reply: Reply) -> UpstreamError | None:
         """Makes one attempt; returns why it failed, or None once the answer has gone out whole."""
-        services, trace, deployment = self._services, run.trace, attempt.deployment
+        services, trace, deployment = self.services, run.trace, attempt.deployment
         admission, breakers, measurements = services.admission, services.breakers, services.measurements
         if not admission.try_enter(deployment.name):
             asked_at = time.monotonic()
@@ -286,7 +299,15 @@ class Pipeline:
         trace.compare(run.snapshot.dearest_first.get(run.plan.route, ()), usage)
         trace.answered(attempt, now, 200)
         trace.dropped_events += decoder.dropped
+        self._keep(run, deployment.name)
         self._booking.book(trace)
+
+    def _keep(self, run: Run, deployment: str) -> None:
+        """Notes whose the answer is, where its provider keeps it: before the caller can go on from it."""
+        made: tuple[str, ...] = getattr(run.decoder, "made", ())
+        if made and run.call.kept:
+            principal, level = run.trace.principal, run.request.sensitivity.level
+            self.services.kept.note(made, principal, deployment, level, run.snapshot.levels)
 
     def _failed(self, run: Run, attempt: Attempt, failure: UpstreamError, reply: Reply) -> None:
         """Notes a failed attempt; what it used is known or, once content has left, estimated."""
@@ -295,6 +316,8 @@ class Pipeline:
             trace.meter(attempt.deployment, decoder.usage or run.estimated())
         if decoder is not None:
             trace.dropped_events += decoder.dropped
+        if reply.started:
+            self._keep(run, attempt.deployment.name)
         run.decoder = None
         if TABLE[failure.reason].notify or failure.notify:
             self._tell(attempt, failure)
@@ -337,6 +360,7 @@ class Pipeline:
             trace.answered_by = deployment
             trace.meter(deployment, usage or run.estimated())
             trace.abandoned(trace.attempting, time.monotonic())
+            self._keep(run, deployment.name)
         self._booking.book(trace)
         if not caller_left:
             if not reply.started:

@@ -12,7 +12,7 @@ from typing import Final, Literal, Self
 import msgspec
 
 from gateway.core.blocks import Json
-from gateway.simulator import anthropic, openai, vllm
+from gateway.simulator import anthropic, openai, responses, vllm
 from gateway.simulator.answers import Ask, answer, count, ended
 from gateway.simulator.connection import Connection, Seen
 from gateway.simulator.faults import Fault
@@ -72,6 +72,7 @@ class Simulator:
         self._kept_bytes = 0
         self._serial = 0
         self._server: asyncio.Server | None = None
+        self._responses = responses.Responses()
         chat, completions = (openai.Chat(), openai.Completions())
         if wire == "vllm":
             chat, completions = (vllm.VllmChat(), vllm.VllmCompletions())
@@ -79,6 +80,7 @@ class Simulator:
             "/chat/completions": chat,
             "/completions": completions,
             "/messages": anthropic.Messages(),
+            "/responses": self._responses,
         }
         self._chat: Wire = chat
 
@@ -263,6 +265,8 @@ class Simulator:
             return _json(openai.embeddings(body))
         if path.endswith("/messages/count_tokens") and seen.method == "POST":
             return _json(anthropic.count_tokens(_object(seen)))
+        if "/responses/" in path:
+            return _json(self._responses.kept(seen.method, path))
         if seen.method != "GET":
             raise Refused(404, f"Invalid URL ({seen.method} {path})")
         if path.endswith("/models"):

@@ -16,7 +16,7 @@ from gateway.core.errors import ConfigError
 from gateway.core.money import Price
 from gateway.state import sql
 from gateway.state.postgres_session import Connection, Session, parameters_of
-from gateway.state.protocols import KeyRow, ReceiptRow, Totals
+from gateway.state.protocols import KeptRow, KeyRow, ReceiptRow, Totals
 
 WRITE_S: Final = 10.0
 READ_S: Final = 30.0  # a sum takes 1.2 us a receipt (by hour, over 50,000, one machine)
@@ -34,6 +34,8 @@ _SPELLING: Final = sql.Spelling(
     tag='((tags ->> %s::text) COLLATE "C")',
 )
 
+_ADD_KEPT: Final = sql.add_kept_statement(_SPELLING).encode()
+
 # Receipts go through a temporary table, since COPY itself cannot pass over those that are there: 60,000 rows/s and
 # 3 us of this process's CPU a row, where an INSERT for each row makes 18,000 rows/s at 12 us (a server on one machine).
 _MAKE_INCOMING: Final = b"CREATE TEMPORARY TABLE IF NOT EXISTS incoming (LIKE receipts) ON COMMIT DELETE ROWS"
@@ -44,7 +46,7 @@ _TAKE_INCOMING: Final = (
 
 
 class PostgresStore:
-    """Receipts, prices and keys in one database (a Store); usable from any thread, one reading, one writing at a time.
+    """Receipts, prices, keys and what providers keep in one database (a Store); any thread, one reading, one writing.
 
     Opening it applies the migrations it lacks; of several gateways that start together one does. Raises ValueError for
     a URL that is none, StoreUnavailable where the database cannot be used, ConfigError where it never could be.
@@ -120,6 +122,27 @@ class PostgresStore:
         """Returns a number that grows with every change of a key, by whichever gateway."""
         version: int = self._read("SELECT version FROM keys_version", ())[0][0]
         return version
+
+    # -- what providers keep --------------------------------------------------------------------------------------
+
+    def add_kept(self, rows: Iterable[KeptRow]) -> None:
+        """Adds ids; one that is there already keeps its tenant, and takes that tenant's newer level and time."""
+        with self._writer.transaction(WRITE_S) as connection, connection.cursor() as cursor:
+            cursor.executemany(_ADD_KEPT, list(rows))
+
+    def kept(self, id: str) -> KeptRow | None:
+        """Returns what is known of an id."""
+        for row in self._read(f"SELECT {sql.KEPT_COLUMNS} FROM kept_answers WHERE id = %s", (id,)):
+            return KeptRow._make(row)
+        return None
+
+    def forget_kept(self, id: str) -> None:
+        """Forgets an id."""
+        self._change("DELETE FROM kept_answers WHERE id = %s", (id,))
+
+    def expire_kept(self, before: float) -> int:
+        """Forgets what is older; returns how many ids."""
+        return self._change('DELETE FROM kept_answers WHERE "time" < %s', (before,))
 
     # -- statements -----------------------------------------------------------------------------------------------
 

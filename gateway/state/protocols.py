@@ -152,7 +152,40 @@ class KeyStore(Protocol):
         ...
 
 
-class Store(ReceiptStore, KeyStore, Protocol):
+class KeptRow(NamedTuple):
+    """An id that stands for what a provider keeps: for whom, at which deployment, how sensitive (a level's name).
+
+    `tenant` is "team:NAME" or "key:NAME"; `time` seconds since the epoch.
+    """
+
+    id: str
+    tenant: str
+    deployment: str
+    sensitivity: str
+    time: float
+
+
+class KeptStore(Protocol):
+    """Whose the answers are that providers keep."""
+
+    def add_kept(self, rows: Iterable[KeptRow]) -> None:
+        """Adds ids; one that is there already keeps its tenant, and takes that tenant's newer level and time."""
+        ...
+
+    def kept(self, id: str) -> KeptRow | None:
+        """Returns what is known of an id."""
+        ...
+
+    def forget_kept(self, id: str) -> None:
+        """Forgets an id."""
+        ...
+
+    def expire_kept(self, before: float) -> int:
+        """Forgets what is older; returns how many ids."""
+        ...
+
+
+class Store(ReceiptStore, KeyStore, KeptStore, Protocol):
     """All of it in one database, which several processes may have open; every method raises StoreUnavailable."""
 
     def close(self) -> None:

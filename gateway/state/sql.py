@@ -11,7 +11,7 @@ import msgspec
 from gateway.core.errors import ConfigError
 from gateway.core.money import BUCKETS, Price
 from gateway.core.types import Tags
-from gateway.state.protocols import GROUPS, TAG, KeyRow, ReceiptRow, Totals
+from gateway.state.protocols import GROUPS, TAG, KeptRow, KeyRow, ReceiptRow, Totals
 
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
 
@@ -33,6 +33,18 @@ _SUMS: Final = ", ".join(
         "sum(CASE WHEN estimated THEN nano_usd ELSE 0 END)",
     ]
 )
+
+
+KEPT_COLUMNS: Final = ", ".join(f'"{column}"' for column in KeptRow._fields)
+_RENEWED: Final = ", ".join(f'"{column}" = excluded."{column}"' for column in ("deployment", "sensitivity", "time"))
+
+
+def add_kept_statement(spelling: Spelling) -> str:
+    """Returns the statement that adds a KeptRow; it changes nothing of another tenant's."""
+    return (
+        f"INSERT INTO kept_answers ({KEPT_COLUMNS}) VALUES ({spelling.places(len(KeptRow._fields))}) "
+        f"ON CONFLICT (id) DO UPDATE SET {_RENEWED} WHERE kept_answers.tenant = excluded.tenant"
+    )
 
 
 class Spelling(NamedTuple):

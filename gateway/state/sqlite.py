@@ -18,7 +18,7 @@ from typing import Any, Final, TypeVar
 
 from gateway.core.money import Price
 from gateway.state import sql
-from gateway.state.protocols import KeyRow, ReceiptRow, RowRefused, StoreUnavailable, Totals
+from gateway.state.protocols import KeptRow, KeyRow, ReceiptRow, RowRefused, StoreUnavailable, Totals
 
 _T = TypeVar("_T")
 
@@ -33,6 +33,7 @@ _SPELLING: Final = sql.Spelling(
     month="strftime('%Y-%m', CAST(time AS INTEGER), 'unixepoch')",
     tag="(SELECT value FROM json_each(tags) WHERE json_each.key = ?)",
 )
+_ADD_KEPT: Final = sql.add_kept_statement(_SPELLING)
 _ROWS_AT_ONCE: Final = 64
 _ROW: Final = f"({_SPELLING.places(len(ReceiptRow._fields))})"
 _ADD_RECEIPT: Final = f"INSERT INTO receipts VALUES {_ROW} ON CONFLICT DO NOTHING"
@@ -40,7 +41,7 @@ _ADD_RECEIPTS: Final = f"INSERT INTO receipts VALUES {', '.join([_ROW] * _ROWS_A
 
 
 class SqliteStore:
-    """Receipts, prices and keys in one file (a Store); usable from any thread.
+    """Receipts, prices, keys and what providers keep in one file (a Store); usable from any thread.
 
     Opening it applies the migrations it lacks. Raises StoreUnavailable where the file cannot be used, and ConfigError
     where a newer Headgate wrote it.
@@ -129,6 +130,28 @@ class SqliteStore:
         """Returns a number that grows with every change of a key, by whichever process."""
         version: int = self._read("SELECT version FROM keys_version", ())[0][0]
         return version
+
+    # -- what providers keep --------------------------------------------------------------------------------------
+
+    def add_kept(self, rows: Iterable[KeptRow]) -> None:
+        """Adds ids; one that is there already keeps its tenant, and takes that tenant's newer level and time."""
+        held = list(rows)
+        self._write(lambda connection: connection.executemany(_ADD_KEPT, held))
+
+    def kept(self, id: str) -> KeptRow | None:
+        """Returns what is known of an id."""
+        for row in self._read(f"SELECT {sql.KEPT_COLUMNS} FROM kept_answers WHERE id = ?", (id,)):
+            return KeptRow._make(row)
+        return None
+
+    def forget_kept(self, id: str) -> None:
+        """Forgets an id."""
+        self._write(lambda connection: connection.execute("DELETE FROM kept_answers WHERE id = ?", (id,)))
+
+    def expire_kept(self, before: float) -> int:
+        """Forgets what is older; returns how many ids."""
+        statement = "DELETE FROM kept_answers WHERE time < ?"
+        return self._write(lambda connection: connection.execute(statement, (before,)).rowcount)
 
     # -- connections ----------------------------------------------------------------------------------------------
 

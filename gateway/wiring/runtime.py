@@ -26,6 +26,7 @@ from gateway.config.checks import is_loopback
 from gateway.core.errors import ConfigError
 from gateway.core.money import Price
 from gateway.core.types import Endpoint, Origin
+from gateway.kept import KeptAnswers
 from gateway.measure import Measurements
 from gateway.pipeline import Pipeline, Services
 from gateway.prices import Catalogue
@@ -107,6 +108,8 @@ class Runtime:
             raise
         ledger = Ledger(journal, self.store)
         ledger.start()
+        kept = KeptAnswers(self.store)
+        kept.start()
         self.services = Services(
             transports=self._transports,
             signers=self._signers,
@@ -117,6 +120,7 @@ class Runtime:
             flights=Flights(),
             ledger=ledger,
             telemetry=telemetry,
+            kept=kept,
         )
         self._observe()
         self.pipeline = Pipeline(self.services, compiled.snapshot)
@@ -131,6 +135,7 @@ class Runtime:
             await self._simulator.close()
         if self._cached is not None:
             await self._cached.close()
+        await asyncio.to_thread(self.services.kept.stop)
         await asyncio.to_thread(self.services.ledger.stop)
         await asyncio.to_thread(self.services.telemetry.close)
         self.store.close()

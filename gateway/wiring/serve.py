@@ -14,7 +14,7 @@ import structlog
 
 from gateway.config import watch
 from gateway.core.errors import Unauthorized
-from gateway.door import inference, models, probes
+from gateway.door import inference, models, probes, responses
 from gateway.door.app import Door, Handler, Receive, Send
 from gateway.door.exchange import Message
 from gateway.door.guard import OpenGuard, is_loopback
@@ -120,6 +120,12 @@ def _door(runtime: Runtime, host: str, admin_hash: str, draining: Callable[[], b
         routes,
         {
             "/v1/models/": {"GET": models.handler(pipeline, guard, "/v1/models")},
+            **{
+                f"{prefix}/responses/": {
+                    "*": responses.handler(pipeline, DIALECTS["responses"], guard, f"{prefix}/responses/")
+                }
+                for prefix in ("/v1", "")
+            },
             "/admin": {"*": _admin(runtime, is_loopback(host), admin_hash)},
         },
         pipeline.next_id,
