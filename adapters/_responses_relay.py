@@ -19,6 +19,7 @@ from adapters import _sse
 from adapters._openai_chunk import read_loosely, text_size
 from adapters._openai_fault import means_error, read_in_band
 from adapters._responses_usage import read_usage
+from adapters.dialects._responses_envelope import MARK, is_minted
 from adapters.dialects._responses_seal import PREFIX
 from gateway.core.blocks import Json
 from gateway.core.errors import BadRequest, Reason, StreamCut, UpstreamError
@@ -98,6 +99,8 @@ _decode_error: Final = msgspec.json.Decoder(_Error).decode
 _decode_input: Final = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _encode: Final = msgspec.json.Encoder().encode
 
+_SEALED: Final = b'"' + PREFIX.encode()
+_MINTED: Final = b'"rs' + MARK.encode()
 _BEGUN: Final = frozenset({"response.created", "response.in_progress", "response.queued"})
 _TERMINAL: Final = frozenset({"response.completed", "response.incomplete", "response.failed", "response.cancelled"})
 _CALLERS_TURN: Final = frozenset({"function_call", "custom_tool_call"})
@@ -112,27 +115,31 @@ _PROVIDERS_FAULT: Final = {
 
 
 def without_sealed(members: dict[str, msgspec.Raw], strict: bool) -> tuple[str, ...]:
-    """Takes out of `input` the reasoning that another provider signed: OpenAI refuses what it did not encrypt."""
-    given = members.get("input", _NONE)
-    mark = b'"' + PREFIX.encode()
-    if mark not in bytes(given):
+    """Takes out of `input` the reasoning of other providers: OpenAI refuses what it did not encrypt or name itself."""
+    given = bytes(members.get("input", _NONE))
+    if _SEALED not in given and _MINTED not in given:
         return ()
-    items = _decode_input(given)
-    kept = [item for item in items if mark not in bytes(item) or not _is_sealed(bytes(item))]
+    try:
+        items = _decode_input(given)
+    except msgspec.ValidationError:  # a text
+        return ()
+    kept = [item for item in items if not _is_anothers(bytes(item))]
     if len(kept) == len(items):
         return ()
     if strict:
-        raise BadRequest("input: reasoning that another provider signed, and strict is set", param="input")
+        raise BadRequest("input: reasoning of another provider, and strict is set", param="input")
     members["input"] = msgspec.Raw(_encode(kept))
-    return ("input: reasoning that another provider signed was left out",)
+    return ("input: reasoning of another provider was left out",)
 
 
-def _is_sealed(item: bytes) -> bool:
+def _is_anothers(item: bytes) -> bool:
+    if _SEALED not in item and _MINTED not in item:
+        return False
     try:
         read = _decode_item(item)
     except (msgspec.DecodeError, RecursionError):
         return False
-    return read.type == "reasoning" and (read.encrypted_content or "").startswith(PREFIX)
+    return read.type == "reasoning" and ((read.encrypted_content or "").startswith(PREFIX) or is_minted(read.id or ""))
 
 
 class _Watch:

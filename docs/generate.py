@@ -65,6 +65,11 @@ ADVICE: Final[Mapping[str, Advice]] = {
     "invalid_sensitivity": Advice("caller", "name one of the levels that the message lists"),
     "invalid_parameter": Advice("caller", "correct the query of `/admin`"),
     "context_length_exceeded": Advice("caller", "shorten the prompt, or ask for a model with a larger window"),
+    "response_not_found": Advice("caller", "check the id: it is unknown, another tenant's, or no longer kept"),
+    "response_not_kept": Advice("caller", "send the conversation's items in `input`, and `store: false`"),
+    "response_not_reachable": Advice(
+        "policy", "send the conversation's items in `input`, and `store: false`: it may not go back to where it is kept"
+    ),
     "unsupported_capability": Advice("caller", "ask for a model that can do it, or ask without it"),
     "content_filter": Advice("caller", "the provider refused the content; it is not routed around"),
     "invalid_http": Advice("caller", "speak HTTP/1.1 with one Host header"),

@@ -76,9 +76,12 @@ async def revisit(
 async def _ask(
     services: Services, snapshot: Snapshot, deployment: Deployment, endpoint: Endpoint, visit: Visit
 ) -> Exchange:
-    path = deployment.base_path + b"/responses/" + visit.id.encode() + visit.action
+    adapter = snapshot.adapters[deployment.name]
+    below = b"/responses/" + visit.id.encode() + visit.action
+    lay_out = getattr(adapter, "path", None)  # adapters whose paths are not simply below the base
+    path: bytes = lay_out(deployment, below) if lay_out is not None else deployment.base_path + below
     if visit.query and _QUERY.fullmatch(visit.query):
-        path += b"?" + visit.query
+        path += (b"&" if b"?" in path else b"?") + visit.query
     request = UpstreamRequest(path, b"", method=visit.method.encode())
     if endpoint.signer:
         signed = await services.signers[endpoint.signer].sign(endpoint, request)
@@ -93,4 +96,4 @@ async def _ask(
         exchange.abort()
     if exchange.status == 404:
         raise UnknownAnswer(f"Response with id {visit.id!r} is no longer kept by its provider.", param="response_id")
-    raise snapshot.adapters[deployment.name].fault(exchange.status, exchange.headers, body)
+    raise adapter.fault(exchange.status, exchange.headers, body)

@@ -19,7 +19,7 @@ from gateway.core.types import Call
 _encode: Final = msgspec.json.Encoder().encode
 
 # Ids of what is written here hold this after their kind: no provider keeps what they name.
-_MARK: Final = "_headgate_"
+MARK: Final = "_headgate_"
 _CALL: Final = "req_"
 
 # What OpenAI's schema allows for `service_tier`; Anthropic's "standard" is its "default".
@@ -33,12 +33,12 @@ _ECHOED_IF_GIVEN: Final = ("user", "safety_identifier", "prompt_cache_key", "pro
 def minted(kind: str, call_id: str, number: int | None = None) -> str:
     """Returns the id of an answer (`resp`) or one of its items: the same for the same call, and of no other."""
     place = "" if number is None else f"{number:04x}"
-    return f"{kind}{_MARK}{call_id.removeprefix(_CALL)}{place}"
+    return f"{kind}{MARK}{call_id.removeprefix(_CALL)}{place}"
 
 
 def is_minted(name: str) -> bool:
     """Says whether an id was made here rather than by a provider."""
-    return _MARK in name
+    return MARK in name
 
 
 def usage_object(usage: Usage) -> dict[str, Json]:

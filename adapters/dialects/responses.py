@@ -123,8 +123,8 @@ class ResponsesDialect:
             marks.strict,
             _is_repeatable(request),
             received_at,
-            tuple(references),
-            request.store is not False,
+            references=tuple(references),
+            kept=request.store is not False,
         )
 
     def conversation(self, call: Call) -> Conversation:

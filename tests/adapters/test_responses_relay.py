@@ -72,9 +72,10 @@ def test_what_only_the_gateway_sets_does_not_reach_vllm() -> None:
 
 def test_reasoning_that_another_provider_signed_is_left_out_and_declared() -> None:
     theirs = {"type": "reasoning", "summary": [], "encrypted_content": seal(Seal("sig", "anthropic"))}
-    own = {"type": "reasoning", "summary": [], "encrypted_content": "gAAA"}
-    quoted = {"role": "user", "content": "hg1."}
-    asked = [quoted, theirs, own]
+    unsigned = {"type": "reasoning", "id": "rs_headgate_01", "summary": [{"type": "summary_text", "text": "hm"}]}
+    own = {"type": "reasoning", "id": "rs_01", "summary": [], "encrypted_content": "gAAA"}
+    quoted = {"role": "user", "content": "hg1. and rs_headgate_01"}
+    asked = [quoted, theirs, own, unsigned]
     request = openai.adapter().encode(a_call(input=asked), DEPLOYMENT, RESPONSES, {})
     assert json.loads(request.body)["input"] == [quoted, own]
     assert len(request.warnings) == 1

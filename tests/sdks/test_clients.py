@@ -205,13 +205,13 @@ async def test_an_error_is_raised_as_the_clients_own_class_with_our_words(
 
 
 @pytest.mark.parametrize("name", ["langchain", "pydantic_ai", "node"])
-async def test_the_responses_api_is_refused_with_what_to_do_instead(world: World, clients: Clients, name: str) -> None:
+@pytest.mark.parametrize("kind", ["openai", "anthropic"])
+async def test_the_responses_api_answers(world: World, clients: Clients, name: str, kind: str) -> None:
     provider = await world.simulator()
-    await world.serve({"only": at(provider)})
+    await world.serve({"only": at(provider, kind=kind)})
     got = await clients(name).ask(world, "responses")
-    assert "set the client to chat completions" in got["error"]["text"]
-    assert (PYDANTIC_AI if name == "pydantic_ai" else OPENAI)[404] in got["error"]["classes"]
-    assert not provider.requests
+    check_words(name, got["text"])
+    assert len(provider.requests) == 1
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -11,7 +11,7 @@ import pytest
 from gateway.accounting.receipts import Receipt, row_of
 from gateway.core.money import FREE
 from gateway.prices import price_from
-from gateway.state.protocols import GROUPS, KeyRow, ReceiptRow, RowRefused, Store
+from gateway.state.protocols import GROUPS, KeptRow, KeyRow, ReceiptRow, RowRefused, Store
 from tests.gateway.state.conftest import Database
 
 
@@ -238,3 +238,33 @@ def test_reading_does_not_wait_for_writing(store: Store) -> None:
     done.set()
     writing.join()
     assert store.receipt("a") is not None
+
+
+# -- what providers keep -------------------------------------------------------------------------------------------
+
+
+def test_a_kept_answer_comes_back_as_it_was_noted(store: Store) -> None:
+    row = KeptRow("resp_1", "team:red", "gpt", "internal", 12.5)
+    store.add_kept([row, row._replace(id="msg_1")])
+    assert store.kept("resp_1") == row
+    assert store.kept("msg_1") == row._replace(id="msg_1")
+    assert store.kept("resp_2") is None
+    assert store.kept("resp\0") is None
+    store.add_kept([])
+
+
+def test_a_kept_answer_stays_with_its_tenant_and_takes_that_tenants_newer_level(store: Store) -> None:
+    row = KeptRow("conv_1", "team:red", "gpt", "internal", 1.0)
+    store.add_kept([row])
+    store.add_kept([row._replace(tenant="team:blue", sensitivity="public", time=2.0)])
+    assert store.kept("conv_1") == row
+    newer = row._replace(sensitivity="restricted", time=3.0)
+    store.add_kept([newer])
+    assert store.kept("conv_1") == newer
+
+
+def test_kept_answers_are_forgotten_one_by_one_or_when_they_are_old(store: Store) -> None:
+    store.add_kept([KeptRow(f"resp_{time}", "key:ann", "gpt", "internal", float(time)) for time in range(4)])
+    store.forget_kept("resp_3")
+    assert store.expire_kept(2.0) == 2
+    assert [store.kept(f"resp_{time}") is not None for time in range(4)] == [False, False, True, False]
