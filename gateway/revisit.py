@@ -7,6 +7,7 @@ asked of a model, so there is no receipt.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 from typing import Final
 
@@ -18,6 +19,7 @@ from gateway.core.types import Deployment, Endpoint, Principal
 from gateway.kept import UnknownAnswer
 from gateway.pipeline import Services
 from gateway.snapshot import Snapshot
+from gateway.state.protocols import StoreUnavailable
 from gateway.upstream import Exchange
 
 _ANSWER_S: Final = 60.0
@@ -67,7 +69,8 @@ async def revisit(
                 break
             continue
         if visit.method == "DELETE":
-            await services.kept.forget(visit.id)
+            with contextlib.suppress(StoreUnavailable):  # it is gone where it was kept: nobody finds it any more
+                await services.kept.forget(visit.id)
         return exchange, deployment
     assert error is not None
     raise unanswered(error, deployment.name)

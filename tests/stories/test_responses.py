@@ -252,6 +252,31 @@ async def test_nothing_is_noted_of_an_answer_that_is_not_to_be_kept(world: World
         await client.responses.create(model="chat", input="And?", previous_response_id=made.id)
 
 
+async def test_what_is_asked_of_a_kept_answer_is_answered_by_its_provider(world: World, provider: Simulator) -> None:
+    client = await client_of(world, provider)
+    made = await client.responses.create(model="chat", input="Hello")
+    with pytest.raises(openai.BadRequestError) as caught:
+        await client.responses.cancel(made.id)
+    assert "Cannot cancel a synchronous response" in caught.value.message
+    for method, path, status in (
+        ("GET", f"/v1/responses/{made.id}", 200),
+        ("GET", f"/responses/{made.id}/input_items?limit=1&order=asc", 200),
+        ("PUT", f"/v1/responses/{made.id}", 405),
+        ("GET", f"/v1/responses/{made.id}/cancel", 405),
+        ("GET", f"/v1/responses/{made.id}/other", 404),
+        ("GET", "/v1/responses/..%2F..%2Fmodels", 404),
+    ):
+        got = await world.http.request(method, path)
+        assert got.status_code == status, (method, path, got.text)
+        if status == 200:
+            assert got.headers["x-headgate-deployment"] == "only"
+    assert provider.requests[-1].path.endswith("/input_items?limit=1&order=asc")
+    provider.faults[f"/v1/responses/{made.id}"] = [Fault("500")]
+    with pytest.raises(openai.InternalServerError) as failed:
+        await client.responses.retrieve(made.id)
+    assert failed.value.code == "upstream_error"
+
+
 # -- failures -----------------------------------------------------------------------------------------------------
 
 
