@@ -42,6 +42,7 @@ class _Named(msgspec.Struct, gc=False):
 
 class _Tool(msgspec.Struct, gc=False):
     type: str | None = None
+    container: str | _Present | None = None  # by its id, what was put into it before
 
 
 class _Format(msgspec.Struct, gc=False):
@@ -197,6 +198,9 @@ def _needs(request: _Request, references: list[Reference]) -> tuple[frozenset[st
                 references.append(Reference(item.id, f"input.{index}.id", required=False))
     if request.tools:
         needs.append("tools")
+        has_media = has_media or any(
+            tool.type == "file_search" or isinstance(tool.container, str) for tool in request.tools
+        )
     if request.text is not None and request.text.format is not None and request.text.format.type == "json_schema":
         needs.append("json_schema")
     if request.top_logprobs or (request.include and LOGPROBS in request.include):

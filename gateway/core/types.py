@@ -41,6 +41,7 @@ class Call(msgspec.Struct, frozen=True, gc=False):
     `endpoint` is the family ("chat", "completions", "embeddings"), `dialect` the caller's wire. `needs` are the
     capabilities the answer takes ("tools", "vision", "audio", "json_schema", "logprobs", "n", "file").
     `expected_input_tokens` comes from the body's size. `cache_control` and `timeout_s` are the caller's headers.
+    `references` name content that a provider keeps.
     """
 
     id: str

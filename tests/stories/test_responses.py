@@ -14,6 +14,7 @@ from openai.types.responses import FunctionToolParam, ResponseInputParam
 from pydantic import BaseModel
 
 from gateway.simulator import Fault, Simulator
+from tests.patience import until
 from tests.stories.house import House, World, at, config_of
 
 KINDS = ("openai", "anthropic")
@@ -185,6 +186,26 @@ async def test_a_streamed_answer_is_known_once_it_has_ended_and_after_a_restart(
                 await cid.responses.retrieve(made)
             await world.close()
             assert house.stop() == 0
+
+
+async def test_an_answer_whose_caller_left_is_known_by_the_id_that_it_was_told(world: World) -> None:
+    provider = await world.simulator(tpot_s=0.05)
+    callers = await tenants(world, {"only": at(provider)})
+    stream = await callers["ann"].responses.create(model="chat", input="Hello", stream=True)
+    made = ""
+    async for event in stream:
+        if event.type == "response.created":
+            made = event.response.id
+        if event.type == "response.output_text.delta":
+            break
+    await stream.close()
+    await until(lambda: provider.aborted == 1)
+
+    async def known() -> bool:
+        got = await world.get(f"/v1/responses/{made}", {"authorization": "Bearer hg-ben"})
+        return got.status == 200
+
+    await until(known)
 
 
 async def test_a_conversation_stays_where_it_is_kept(world: World, provider: Simulator) -> None:
