@@ -122,6 +122,8 @@ class _Answer:
         if isinstance(event, Metered):
             self._usage = event.usage
             return
+        if event.choice:  # Responses know of no second one, and none was asked for
+            return
         self._begin()
         if isinstance(event, TextDelta):
             self._text(event.text)
@@ -395,7 +397,12 @@ class _Stream(_Answer):
         self._head = b""  # of the open text's deltas, up to the text
 
     def write(self, event: Event) -> bytes:
-        if isinstance(event, TextDelta) and self._part == _TEXT and self._head and not self._unsaid_logprobs:
+        if (
+            isinstance(event, TextDelta)
+            and self._part == _TEXT
+            and self._head
+            and not (event.choice or self._unsaid_logprobs)
+        ):
             text = event.text
             self._pieces.append(text)
             self._length += len(text)

@@ -190,6 +190,17 @@ def test_ids_are_the_same_for_the_same_call_and_known_again() -> None:
     assert not any(is_minted(each) for each in ("resp_68cf0a", "msg_hg123", "rs_1c1cae28-e3a2", "call_headgate"))
 
 
+def test_a_second_choice_is_none_of_the_answer() -> None:
+    other: list[Event] = [
+        TextDelta("no", 1),
+        ToolCallBegin(0, "c", "f", 1),
+        ToolCallDelta(0, "{}", 1),
+        Finished("length", choice=1),
+    ]
+    events = [BEGIN, TextDelta("yes"), *other, TextDelta("!"), Finished("stop"), *other]
+    assert whole(events) == reassembled(streamed(events)) == whole([BEGIN, TextDelta("yes!"), Finished("stop")])
+
+
 def test_an_answer_without_a_beginning_is_named_by_its_call() -> None:
     response = whole([TextDelta("hi"), Finished("stop")])
     assert (response["model"], response["created_at"]) == ("shown", 1_790_000_000)
