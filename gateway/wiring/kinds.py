@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from adapters import anthropic, cohere, compatible, ollama, openai, vllm
+from adapters import anthropic, bedrock, cohere, compatible, ollama, openai, vllm
 from adapters.dialects.chat import ChatDialect
 from adapters.dialects.completions import CompletionsDialect
 from adapters.dialects.embeddings import EmbeddingsDialect
@@ -18,6 +18,7 @@ from gateway.config.providers import Provider
 from gateway.core.adapter import Adapter
 from gateway.core.dialect import Dialect
 from gateway.upstream.signing import Signer
+from gateway.wiring import aws
 
 SIMULATOR: Final = "simulator"
 _OPENAI_FAMILIES: Final = frozenset({"chat", "completions", "embeddings"})
@@ -26,6 +27,8 @@ _CHAT_AND_EMBEDDINGS: Final = frozenset({"chat", "embeddings"})
 
 class Wire(msgspec.Struct, frozen=True):
     """One kind: `base_url` of None must be configured; `serves` are the endpoint families that it speaks.
+
+    A `{region}` in the base URL is the provider's.
 
     `path` is where its API begins on a server that is written without a path. `settings` are those of `CloudSettings`
     that it takes; `signer` makes what signs its requests (files are found from the config's folder), where a config
@@ -46,6 +49,14 @@ WIRES: Final[Mapping[str, Wire]] = {
     "anthropic": Wire(anthropic.adapter, anthropic.BASE_URL, serves=frozenset({"chat"})),
     "cohere": Wire(cohere.adapter, cohere.BASE_URL, serves=_CHAT_AND_EMBEDDINGS, path="/v2"),
     "ollama_native": Wire(ollama.adapter, ollama.BASE_URL, needs_key=False, serves=_CHAT_AND_EMBEDDINGS, path="/api"),
+    "bedrock": Wire(
+        bedrock.adapter,
+        aws.BASE_URL,
+        needs_key=False,  # AWS's own chain of credentials may have one
+        serves=_CHAT_AND_EMBEDDINGS,
+        settings=aws.SETTINGS,
+        signer=aws.signer,
+    ),
     "vllm": Wire(vllm.adapter, None, needs_key=False, path="/v1"),
     "openai_compatible": Wire(openai.adapter, None, needs_key=False),
     SIMULATOR: Wire(openai.adapter, None, needs_key=False),
