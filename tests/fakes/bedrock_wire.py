@@ -60,7 +60,7 @@ def _broken_rule(body: Mapping[str, Any]) -> str | None:
         ids |= set(waiting)
         if (uses or results) and "toolConfig" not in body:
             return "The toolConfig field must be defined when using toolUse and toolResult content blocks."
-        if not content or any("text" in block and not block["text"].strip() for block in content):
+        if not content or any(block.get("text") == "" for block in content):
             return "The text field in the ContentBlock object is blank."
         named = [block["document"]["name"] for block in content if "document" in block]
         if named and not any("text" in block for block in content):
