@@ -5,6 +5,7 @@ instance), read in a thread. botocore is imported on first use, and not at all w
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final
@@ -82,6 +83,8 @@ def _credentials(identity: Identity) -> Credentials:
     from botocore.config import Config
     from botocore.session import Session
 
+    # It logs a trace for each renewal that fails; what a failure means is told by the error.
+    logging.getLogger("botocore").setLevel(logging.CRITICAL)
     session = Session(profile=identity.profile)
     session.set_config_variable("region", identity.region)
     session.set_default_client_config(
