@@ -123,7 +123,7 @@ def places_of(
     for name, deployment in config.deployments.items():
         provider = config.providers[deployment.provider]
         adapter = adapters[deployment.provider]
-        facts = catalogue.find(provider.kind, deployment.model)
+        facts = catalogue.find(provider.kind, deployment.base_model or deployment.model)
         price = _price(config, deployment, facts.price)
         if price is None:
             places.problems.append(

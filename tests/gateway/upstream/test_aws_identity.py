@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import parse_qs
@@ -18,6 +18,7 @@ from gateway.core.errors import Reason, UpstreamError
 from gateway.upstream import aws_identity
 from gateway.upstream.aws_identity import Identity, IdentitySource, MissingLibrary
 from gateway.upstream.sigv4 import Keys
+from tests.ports import free_port
 
 REGION = "eu-central-1"
 ROLE = "arn:aws:iam::123456789012:role/models"
@@ -168,10 +169,8 @@ async def test_a_role_that_may_not_be_taken_on(amazon: Amazon, caplog: pytest.Lo
     assert not caplog.records  # botocore's own words go nowhere
 
 
-async def test_a_token_service_that_is_away(
-    amazon: Amazon, monkeypatch: pytest.MonkeyPatch, XX
-) -> None:
-    monkeypatch.setenv("AWS_ENDPOINT_URL_STS", f"http://127.0.0.1:{unused_tcp_port_factory()}")
+async def test_a_token_service_that_is_away(amazon: Amazon, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_STS", f"http://127.0.0.1:{free_port()}")
     source = IdentitySource(Identity(REGION, OWN, role_arn=ROLE))
     with pytest.raises(UpstreamError, match="is away") as caught:
         await source()
