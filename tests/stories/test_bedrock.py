@@ -242,3 +242,12 @@ async def test_what_bedrock_cannot_express_is_a_400_that_names_the_field(world: 
     got = await world.chat("Hello", seed=7)
     assert got.headers["x-headgate-warnings"] == "seed: Bedrock has no such parameter, left out"
     assert len(bedrock.asked) == 1
+
+
+@pytest.mark.parametrize("transport", ["http2", "httpx"])
+async def test_every_transport_sends_what_was_signed(world: World, bedrock: Bedrock, transport: str) -> None:
+    bedrock.answers.append(text("Good ", "day"))
+    client = await client_of(world, bedrock, **KEYS, transport=transport)
+    stream = await client.chat.completions.create(model="chat", messages=HELLO, stream=True)
+    said = [chunk.choices[0].delta.content or "" async for chunk in stream]
+    assert "".join(said) == "Good day"
