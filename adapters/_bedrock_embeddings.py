@@ -7,7 +7,7 @@ https://docs.aws.amazon.com/nova/latest/userguide/embeddings-schema.html.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
@@ -15,11 +15,11 @@ import msgspec
 from adapters._bedrock_model import base_model
 from adapters._bedrock_request import path_of
 from adapters._blocks import UNREADABLE, Declarations
+from adapters._embeddings import Vectors, texts
 from gateway.core.adapter import UpstreamRequest
-from gateway.core.blocks import Begin, Embedded, Json, Metered
-from gateway.core.dialect import Writer
+from gateway.core.blocks import Json
 from gateway.core.embeddings import EmbeddingRequest
-from gateway.core.errors import BadRequest, Reason, StreamCut, UpstreamError
+from gateway.core.errors import BadRequest, Reason, UpstreamError
 from gateway.core.money import Usage
 from gateway.core.types import Call, Deployment
 
@@ -55,14 +55,14 @@ _PURPOSES: Final[Mapping[str, str]] = {
 }
 
 
-def encode_embedding(call: Call, asked: EmbeddingRequest, deployment: Deployment) -> UpstreamRequest:
+def encode(call: Call, asked: EmbeddingRequest, deployment: Deployment) -> UpstreamRequest:
     """Writes the request; raises BadRequest naming the field that the model cannot express."""
-    name = base_model(deployment)
-    model = next((row for beginning, row in _ROWS if name.startswith(beginning)), None)
+    base = base_model(deployment)
+    model = next((row for beginning, row in _ROWS if base.startswith(beginning)), None)
     if model is None:
-        raise BadRequest(f"no embeddings are known of {name!r} on Bedrock", param="model")
+        raise BadRequest(f"no embeddings are known of {base!r} on Bedrock", param="model")
     declarations = Declarations(call.strict)
-    texts = _texts(asked, model)
+    inputs = _texts(asked, model)
     if asked.dimensions is not None and not model.dimensions:
         raise BadRequest("the model's vectors have one length", param="dimensions")
     purpose = asked.input_type
@@ -73,32 +73,34 @@ def encode_embedding(call: Call, asked: EmbeddingRequest, deployment: Deployment
         declarations.declare("input_type", "the model wants one, search_document was taken")
     elif purpose is not None and not model.purpose:
         declarations.declare("input_type", "the model has no such field, left out")
-    for field in asked.extra:
-        declarations.declare(field, "Bedrock has no such field, left out")
+    # Of a text that is too long nothing is cut off in silence.
+    truncate: Json = "NONE"
+    for name, value in {"user": asked.user, **asked.extra}.items():
+        if name == "truncate" and model.form != _TITAN:
+            truncate = value
+        elif value is not None:
+            declarations.declare(name, "Bedrock has no such field, left out")
     return UpstreamRequest(
         path=path_of(deployment, "invoke"),
-        body=msgspec.json.encode(_body(model, texts, asked.dimensions, purpose or "")),
+        body=msgspec.json.encode(_body(model, inputs, asked.dimensions, purpose or "", truncate)),
         warnings=declarations.warnings,
     )
 
 
 def _texts(asked: EmbeddingRequest, model: _Model) -> list[str]:
-    texts = [each for each in asked.inputs if isinstance(each, str)]
-    if len(texts) != len(asked.inputs):
-        raise BadRequest("the model takes texts, not tokens", param="input")
-    if len(texts) > model.inputs_max:
+    if model.inputs_max == 1 and len(asked.inputs) > 1:
         # A vector of Titan or Nova takes a call of its own, and an attempt is one request.
-        most = "one text" if model.inputs_max == 1 else f"{model.inputs_max} texts"
-        raise BadRequest(f"the model takes {most} a call, not {len(texts)}: send them one by one", param="input")
-    return texts
+        raise BadRequest(
+            f"input: the model takes one text a call, not {len(asked.inputs)}: send them one by one", param="input"
+        )
+    return texts(asked, "the model", model.inputs_max)
 
 
-def _body(model: _Model, texts: list[str], dimensions: int | None, purpose: str) -> dict[str, Json]:
+def _body(model: _Model, inputs: list[str], dimensions: int | None, purpose: str, truncate: Json) -> dict[str, Json]:
     if model.form == _TITAN:
-        return {"inputText": texts[0]} if dimensions is None else {"inputText": texts[0], "dimensions": dimensions}
+        return {"inputText": inputs[0]} if dimensions is None else {"inputText": inputs[0], "dimensions": dimensions}
     if model.form == _COHERE:
-        # Of a text that is too long nothing is cut off in silence.
-        body: dict[str, Json] = {"texts": texts, "input_type": purpose, "truncate": "NONE"}
+        body: dict[str, Json] = {"texts": inputs, "input_type": purpose, "truncate": truncate}
         if model.dimensions:
             body["embedding_types"] = ["float"]
         if dimensions is not None:
@@ -106,7 +108,7 @@ def _body(model: _Model, texts: list[str], dimensions: int | None, purpose: str)
         return body
     single: dict[str, Json] = {
         "embeddingPurpose": _PURPOSES[purpose],
-        "text": {"truncationMode": "NONE", "value": texts[0]},
+        "text": {"truncationMode": truncate, "value": inputs[0]},
     }
     if dimensions is not None:
         single["embeddingDimension"] = dimensions
@@ -135,47 +137,21 @@ _decode_by_type: Final = msgspec.json.Decoder(_ByType).decode
 _decode_objects: Final = msgspec.json.Decoder(list[_Vector]).decode
 
 
-class EmbeddingDecoder:
-    """Gathers the answer and writes its vectors at its end.
+def read(body: bytes) -> Vectors:
+    """Reads the answer; raises UpstreamError for one that holds no vectors.
 
     Titan alone counts its tokens in the body: the usage of the others is not known, and None.
     """
-
-    def __init__(self, writer: Writer) -> None:
-        self.started = False
-        self.progress = 0
-        self.finish: str | None = None
-        self.usage: Usage | None = None
-        self.output_bytes = 0
-        self.dropped = 0
-        self.complete = False
-        self._writer = writer
-        self._pieces: list[bytes] = []
-
-    def feed(self, data: bytes) -> Iterable[bytes]:
-        self._pieces.append(data)
-        return ()
-
-    def end(self) -> Iterable[bytes]:
-        """Returns the caller's body; raises UpstreamError where a 200 holds no vectors."""
-        try:
-            answer = _decode(b"".join(self._pieces))
-            vectors = [answer.embedding] if answer.embedding is not None else _vectors(bytes(answer.embeddings))
-        except msgspec.ValidationError:
-            raise UpstreamError(Reason.SERVER_ERROR, "the provider's answer holds no vectors") from None
-        except UNREADABLE:
-            raise StreamCut("the answer is not whole JSON") from None
-        if answer.inputTextTokenCount is not None:
-            raw = b'{"inputTextTokenCount":%d}' % answer.inputTextTokenCount
-            self.usage = Usage(fresh_input=max(0, answer.inputTextTokenCount), raw=raw)
-        out = [self._writer.write(Begin("", ""))]
-        out.extend(self._writer.write(Embedded(index, vector)) for index, vector in enumerate(vectors))
-        if self.usage is not None:
-            out.append(self._writer.write(Metered(self.usage)))
-        out.append(self._writer.end())
-        self.started = self.complete = True
-        self.progress = len(vectors)
-        return (b"".join(out),)
+    try:
+        answer = _decode(body)
+        vectors = [answer.embedding] if answer.embedding is not None else _vectors(bytes(answer.embeddings))
+    except UNREADABLE:
+        raise UpstreamError(Reason.SERVER_ERROR, "the provider's answer holds no embeddings") from None
+    count = answer.inputTextTokenCount
+    if count is None:
+        return Vectors(vectors)
+    raw = b'{"inputTextTokenCount":%d}' % count
+    return Vectors(vectors, Usage(fresh_input=max(0, count), raw=raw, suspect=count < 0))
 
 
 def _vectors(raw: bytes) -> list[list[float]]:

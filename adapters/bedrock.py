@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 import msgspec
 
+from adapters import _bedrock_embeddings, _embeddings
 from adapters._bedrock_decoders import StreamDecoder, UnaryDecoder
-from adapters._bedrock_embeddings import EmbeddingDecoder, encode_embedding
 from adapters._bedrock_errors import fault
 from adapters._bedrock_media import remote_urls
 from adapters._bedrock_model import family_of
@@ -45,18 +45,17 @@ class BedrockAdapter:
     def encode(self, call: Call, deployment: Deployment, dialect: Dialect, fetched: Fetched) -> UpstreamRequest:
         """Writes the request; raises BadRequest naming the field that Bedrock cannot express."""
         if call.endpoint == "embeddings":
-            return encode_embedding(call, dialect.embedding_request(call), deployment)
+            return _bedrock_embeddings.encode(call, dialect.embedding_request(call), deployment)
         return encode_request(call, dialect.conversation(call), deployment, fetched)
 
     def decoder(self, call: Call, deployment: Deployment, dialect: Dialect) -> Decoder:
-        writer = dialect.writer(call, deployment.model)
         if call.endpoint == "embeddings":
-            return EmbeddingDecoder(writer)
+            return _embeddings.decoder(call, deployment, dialect, _bedrock_embeddings.read)
 
         def undo() -> Answering:
             return answering(dialect.conversation(call), family_of(deployment))
 
-        provider = provider_of(deployment)
+        writer, provider = dialect.writer(call, deployment.model), provider_of(deployment)
         return StreamDecoder(writer, undo, provider) if call.stream else UnaryDecoder(writer, undo, provider)
 
     def fault(self, status: int, headers: Headers, body: bytes) -> UpstreamError:

@@ -10,7 +10,7 @@ import pytest
 from gateway.core.adapter import Decoder
 from gateway.core.blocks import Embedded, Event, Metered
 from gateway.core.embeddings import EmbeddingRequest
-from gateway.core.errors import BadRequest, StreamCut, UpstreamError
+from gateway.core.errors import BadRequest, UpstreamError
 from gateway.core.types import Call
 from tests.adapters.bedrock_wire import ADAPTER, a_deployment
 
@@ -64,8 +64,8 @@ def refused(model: str, *inputs: Any, **fields: Any) -> str | None:
     return caught.value.param
 
 
-def answered(body: object) -> tuple[Decoder, list[Event]]:
-    dialect: Any = Asking(EmbeddingRequest(("a",)))
+def answered(body: object, count: int = 1) -> tuple[Decoder, list[Event]]:
+    dialect: Any = Asking(EmbeddingRequest(("a",) * count))
     decoder = ADAPTER.decoder(a_call(), a_deployment(TITAN), dialect)
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
     assert list(decoder.feed(raw[:3])) == list(decoder.feed(raw[3:])) == []
@@ -138,7 +138,7 @@ def test_what_no_model_takes_is_refused() -> None:
     ],
 )
 def test_the_vectors_of_every_form(body: dict[str, Any], vectors: list[list[float]]) -> None:
-    decoder, events = answered(body)
+    decoder, events = answered(body, len(vectors))
     found = [event for event in events if isinstance(event, Embedded)]
     assert [(event.index, list(event.vector)) for event in found] == list(enumerate(vectors))
     assert (decoder.started, decoder.complete) == (True, True)
@@ -148,13 +148,21 @@ def test_the_vectors_of_every_form(body: dict[str, Any], vectors: list[list[floa
 
 
 @pytest.mark.parametrize(
-    "body", [b"{}", b'{"embeddings": "x"}', b'{"embedding": ["x"]}', b"[1, 2]", b'{"embeddings": {}}']
+    "body",
+    [b"{}", b'{"embeddings": "x"}', b'{"embedding": ["x"]}', b"[1, 2]", b'{"embedding": [1, 2', b'{"embeddings": {}}'],
 )
 def test_an_answer_without_vectors_is_an_error(body: bytes) -> None:
     with pytest.raises(UpstreamError):
         answered(body)
 
 
-def test_an_answer_that_is_not_whole_is_cut() -> None:
-    with pytest.raises(StreamCut):
-        answered(b'{"embedding": [1, 2')
+def test_an_answer_with_a_vector_too_few_is_an_error() -> None:
+    with pytest.raises(UpstreamError, match="1 vectors for 2 inputs"):
+        answered({"embeddings": [[1.0]]}, 2)
+
+
+def test_only_who_asks_for_it_has_long_texts_cut() -> None:
+    assert sent(COHERE, "a", input_type="search_query", extra={"truncate": "END"})[1]["truncate"] == "END"
+    single = sent(NOVA, "a", input_type="search_query", extra={"truncate": "END"})[1]["singleEmbeddingParams"]
+    assert single["text"]["truncationMode"] == "END"
+    assert "truncate" in sent(TITAN, "a", extra={"truncate": "END"})[2]

@@ -251,3 +251,18 @@ async def test_every_transport_sends_what_was_signed(world: World, bedrock: Bedr
     stream = await client.chat.completions.create(model="chat", messages=HELLO, stream=True)
     said = [chunk.choices[0].delta.content or "" async for chunk in stream]
     assert "".join(said) == "Good day"
+
+
+async def test_embeddings(world: World, bedrock: Bedrock) -> None:
+    client = await client_of(world, bedrock, "cohere.embed-english-v3")
+    got = await client.embeddings.create(model="chat", input=["a", "b"])  # as base64, unless one says otherwise
+    assert [each.embedding for each in got.data] == [[0.0, 1.0], [1.0, 1.0]]
+    assert bedrock.asked[0].path == "/model/cohere.embed-english-v3/invoke"
+    client = await client_of(world, bedrock, "amazon.titan-embed-text-v2:0")
+    titan = await client.embeddings.create(model="chat", input="one two three", dimensions=256, encoding_format="float")
+    assert titan.data[0].embedding == [0.5] * 256
+    assert titan.usage.prompt_tokens == 3
+    with pytest.raises(openai.BadRequestError) as caught:
+        await client.embeddings.create(model="chat", input=["a", "b"])
+    assert caught.value.param == "input"
+    assert "one text a call" in caught.value.message
