@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from adapters import anthropic, cohere, compatible, ollama, openai, vllm
+from adapters import anthropic, cohere, compatible, gemini, ollama, openai, vertex, vllm
 from adapters.dialects.chat import ChatDialect
 from adapters.dialects.completions import CompletionsDialect
 from adapters.dialects.embeddings import EmbeddingsDialect
@@ -18,6 +18,7 @@ from gateway.config.providers import Provider
 from gateway.core.adapter import Adapter
 from gateway.core.dialect import Dialect
 from gateway.upstream.signing import Signer
+from gateway.wiring import google
 
 SIMULATOR: Final = "simulator"
 _OPENAI_FAMILIES: Final = frozenset({"chat", "completions", "embeddings"})
@@ -39,6 +40,7 @@ class Wire(msgspec.Struct, frozen=True):
     path: str = ""
     settings: frozenset[str] = frozenset()
     signer: Callable[[Provider, Path], Signer | None] | None = None
+    address: Callable[[str | None], str] | None = None  # region -> base URL, where it depends on it
 
 
 WIRES: Final[Mapping[str, Wire]] = {
@@ -46,6 +48,16 @@ WIRES: Final[Mapping[str, Wire]] = {
     "anthropic": Wire(anthropic.adapter, anthropic.BASE_URL, serves=frozenset({"chat"})),
     "cohere": Wire(cohere.adapter, cohere.BASE_URL, serves=_CHAT_AND_EMBEDDINGS, path="/v2"),
     "ollama_native": Wire(ollama.adapter, ollama.BASE_URL, needs_key=False, serves=_CHAT_AND_EMBEDDINGS, path="/api"),
+    "gemini": Wire(gemini.adapter, gemini.BASE_URL, serves=_CHAT_AND_EMBEDDINGS),
+    "vertex": Wire(
+        vertex.adapter,
+        vertex.base_url(None),
+        needs_key=False,  # the surroundings may have an identity
+        serves=_CHAT_AND_EMBEDDINGS,
+        settings=google.SETTINGS,
+        signer=google.signer,
+        address=vertex.base_url,
+    ),
     "vllm": Wire(vllm.adapter, None, needs_key=False, path="/v1"),
     "openai_compatible": Wire(openai.adapter, None, needs_key=False),
     SIMULATOR: Wire(openai.adapter, None, needs_key=False),
