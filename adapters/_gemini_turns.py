@@ -241,6 +241,8 @@ class _Turns:
             return [document(block, self._fetched, where)]
         if isinstance(block, Audio):
             return [audio(block, where)]
+        if isinstance(block, Opaque) and block.provider == self._provider:
+            return [block.value]
         raise BadRequest(f"{where}: Gemini takes no {type(block).__name__} here", param=where)
 
     def _spoken(self, block: Block, where: str) -> list[Json]:

@@ -202,7 +202,8 @@ def _loaded(identity: Mapping[str, Any]) -> Credentials:
         source = identity.get("credential_source")
         of_aws = isinstance(source, dict) and str(source.get("environment_id")).startswith("aws")
         make = aws.Credentials.from_info if of_aws else identity_pool.Credentials.from_info
-    return make(identity, scopes=[SCOPE])
+    found: Credentials = make(identity, scopes=[SCOPE])
+    return found
 
 
 def _request(way: Way) -> Any:
