@@ -288,7 +288,9 @@ class Answer:
         begin = ToolCallBegin(index, call_id, names.get(name, name), number, signature, provider)
         out.append(self._write(begin))
         choice.arguments = Arguments()
-        choice.arguments.value.update(called.get("args") or {})
+        args = called.get("args")
+        if isinstance(args, dict):
+            choice.arguments.value.update(args)
         self._go_on(called, choice, number, out)
 
     def _go_on(self, called: Mapping[str, Json], choice: _Choice, number: int, out: list[bytes]) -> None:
@@ -348,7 +350,8 @@ def _logprobs(result: Json) -> tuple[Json, ...]:
         if not isinstance(token, dict):
             continue
         listed = tops[place].get("candidates") if place < len(tops) and isinstance(tops[place], dict) else None
-        others = [_token(other) for other in listed or () if isinstance(other, dict)]
+        listed = listed if isinstance(listed, list) else []
+        others = [_token(other) for other in listed if isinstance(other, dict)]
         written.append({**_token(token), "top_logprobs": others})
     return tuple(written)
 

@@ -54,7 +54,7 @@ def _bare(schema: Json, root: Json, loose: dict[str, None], depth: int) -> Json:
         target = _resolve(reference, root)
         if beside and isinstance(target, dict) and not _mentions(target, reference):
             return _bare({**target, **beside}, root, loose, depth + 1)
-        return {name: value for name, value in schema.items() if name.startswith("$")}
+        schema = {name: value for name, value in schema.items() if name.startswith("$")}
     written: dict[str, Json] = {}
     for name, value in schema.items():
         if name in _MAPS and isinstance(value, dict):

@@ -124,14 +124,20 @@ class _Turns:
 
     def user(self, index: int, turn: Message) -> None:
         where = f"messages.{index}"
-        self._close_model()
         if turn.name is not None:
             self._declarations.declare(f"{where}.name", "Gemini has no names of participants, left out")
-        for number, block in enumerate(turn.content):
-            if isinstance(block, ToolResult):
-                self._respond(block, where)
-            else:
-                self._rest.extend(self._content(block, f"{where}.content.{number}"))
+        results = [block for block in turn.content if isinstance(block, ToolResult)]
+        parts = [
+            part
+            for number, block in enumerate(turn.content)
+            if not isinstance(block, ToolResult)
+            for part in self._content(block, f"{where}.content.{number}")
+        ]
+        if results or parts:
+            self._close_model()
+        for result in results:
+            self._respond(result, where)
+        self._rest.extend(parts)
 
     def assistant(self, index: int, turn: Message) -> None:
         where = f"messages.{index}"
