@@ -83,13 +83,13 @@ class Generate:
             stop=tuple(config.get("stopSequences") or ()),
             n=positive(config, "candidateCount") or 1,
             tools=tuple(
-                Offered(each["name"], each.get("parametersJsonSchema") or each.get("parameters") or {})
+                Offered(each["name"], _either(each, "parametersJsonSchema") or each.get("parameters") or {})
                 for each in functions
             ),
             tool_mode="tool" if named else _MODES.get(calling.get("mode", "AUTO"), "auto"),
             tool_name=named[0] if named else None,
             schema=schema if wants_json else None,
-            thinking=bool(thinking.get("includeThoughts")),
+            thinking=bool(_either(thinking, "includeThoughts")),
         )
 
     def reply(self, ask: Ask, answers: list[Answer], cached_tokens: int, serial: int) -> Reply:
@@ -218,6 +218,11 @@ def _hold_to_the_rules(contents: list[dict[str, Json]], signs: bool) -> None:
 
 def _counted(content: dict[str, Json], kind: str) -> int:
     return sum(kind in part for part in content["parts"])
+
+
+def _either(holder: dict[str, Json], name: str) -> Json:
+    """Returns a field in either of the spellings that the API takes, and Google's own SDK mixes."""
+    return holder.get(name, holder.get(re.sub("[A-Z]", lambda letter: f"_{letter[0].lower()}", name)))
 
 
 def _text(part: dict[str, Json]) -> str:

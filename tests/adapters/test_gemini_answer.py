@@ -281,7 +281,7 @@ def test_a_call_whose_arguments_never_ended_is_a_cut_answer() -> None:
 def test_an_array_that_grows_is_a_stream_too_and_must_be_closed() -> None:
     documents = [chunk(text('a "}] \\" {')), chunk(text("ü"), finish="STOP")]
     raw = json.dumps(documents, indent=1).encode()
-    whole, reader = events_of([raw], stream=True)
+    whole, _ = events_of([raw], stream=True)
     assert "".join(event.text for event in whole.events if isinstance(event, TextDelta)) == 'a "}] \\" {ü'
     assert events_of([raw[at : at + 1] for at in range(len(raw))], stream=True)[0].events == whole.events
     with pytest.raises(StreamCut):
