@@ -64,7 +64,7 @@ def merged(events: list[Any]) -> list[Any]:
     return out
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.lists(parts(), max_size=6), st.data())
 def test_the_chunks_of_a_stream_add_up_to_the_whole_answer(answer: list[dict[str, Any]], data: st.DataObject) -> None:
     documents = []
@@ -86,7 +86,7 @@ def test_the_chunks_of_a_stream_add_up_to_the_whole_answer(answer: list[dict[str
             assert isinstance(json.loads(event.arguments), dict)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.lists(parts(), max_size=6))
 def test_an_answer_that_is_sent_back_is_the_same_to_gemini(answer: list[dict[str, Any]]) -> None:
     """Each part goes back with its own signature; a signed text and one that follows it stay apart."""
@@ -203,7 +203,7 @@ def histories(draw: st.DrawFn) -> Conversation:
     return Conversation(tuple(messages), tools=tuple(Tool(name) for name in names))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(histories(), st.sampled_from(["gemini-2.5-flash", "gemini-3-pro-preview", "gemini-3.8-flash", "gemma-3-27b-it"]))
 def test_any_history_is_one_that_google_takes(conversation: Conversation, model: str) -> None:
     accepted(told(conversation, model), signs="-3" in model and "gemini" in model)
@@ -254,7 +254,7 @@ RESPONSE = {
 }
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(spoiled(RESPONSE))
 def test_a_spoiled_answer_is_an_upstream_error_or_an_answer(response: Any) -> None:
     for call, raw in ((a_call(stream=True), sse(response)), (a_call(), json.dumps(response).encode())):
@@ -298,7 +298,7 @@ REQUEST = {
 }
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(spoiled(REQUEST), st.sampled_from(["gemini-1.5-pro", "gemini-2.5-flash", "gemini-3-flash-preview"]))
 def test_a_spoiled_request_is_refused_or_sent(request: Any, model: str) -> None:
     try:

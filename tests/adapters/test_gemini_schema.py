@@ -106,7 +106,7 @@ SCHEMAS: st.SearchStrategy[Any] = st.recursive(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(SCHEMAS, st.dictionaries(st.sampled_from(["a", "b"]), SCHEMAS, max_size=2))
 def test_any_schema_is_written_to_an_end_and_taken_by_googles_type(schema: Any, defs: dict[str, Any]) -> None:
     whole = {**schema, "$defs": defs} if isinstance(schema, dict) else schema
