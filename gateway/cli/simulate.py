@@ -18,12 +18,12 @@ from gateway.simulator import serve
     type=click.Choice(["openai", "vllm"]),
     default="openai",
     show_default=True,
-    help="Whose server it plays; Anthropic's paths answer either way.",
+    help="Whose server it plays; Anthropic's and Gemini's paths answer either way.",
 )
 @click.option("--ttft", type=Seconds(), default="150ms", show_default=True, help="Time to the first token.")
 @click.option("--tpot", type=Seconds(), default="15ms", show_default=True, help="Time per token after it.")
 def command(listen: tuple[str, int], wire: Literal["openai", "vllm"], ttft: float, tpot: float) -> None:
-    """Runs a provider that answers without a model, on OpenAI's, Anthropic's and vLLM's wires.
+    """Runs a provider that answers without a model, on OpenAI's, Anthropic's, Gemini's and vLLM's wires.
 
     It fails on command, by the model's name (`demo!429`, `demo!cut`, `demo!hang`) or the header x-simulate;
     docs/simulator.md lists the words.

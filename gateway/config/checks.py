@@ -15,7 +15,7 @@ from gateway.config.providers import Kind, Provider
 Problem = tuple[Path, str]
 
 RESERVED: Final = {"deployments": "auto", "guarantees": "clearance"}
-LATER_KINDS: Final = ("azure", "bedrock", "cohere", "gemini", "vertex")
+LATER_KINDS: Final = ("azure", "bedrock")
 
 
 def meant(word: str, known: Iterable[str]) -> str:

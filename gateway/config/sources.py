@@ -81,7 +81,9 @@ class Sources:
             secret = Secret(None if missing or not text else text, value)
             if not credential:
                 self.problems.extend((path, f"the environment variable {name} is not set") for name in missing)
-        if secret.present and path[0] == "providers" and not _fits_a_header(secret.reveal()):
+        # An identity's JSON is for its issuer alone, and has lines.
+        sent = path[0] == "providers" and path[2] != "credentials"
+        if secret.present and sent and not _fits_a_header(secret.reveal()):
             self.problems.append((path, "this holds a character that cannot go into a header"))
         return secret
 

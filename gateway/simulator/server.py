@@ -12,7 +12,7 @@ from typing import Final, Literal, Self
 import msgspec
 
 from gateway.core.blocks import Json
-from gateway.simulator import anthropic, openai, responses, vllm
+from gateway.simulator import anthropic, gemini, openai, responses, vllm
 from gateway.simulator.answers import Ask, answer, count, ended
 from gateway.simulator.connection import Connection, Seen
 from gateway.simulator.faults import Fault
@@ -82,6 +82,9 @@ class Simulator:
             "/messages": anthropic.Messages(),
             "/responses": self._responses,
         }
+        generate = gemini.Generate()
+        self._methods: dict[str, Wire] = {gemini.GENERATE: generate, gemini.STREAM: generate}
+        self._methods |= dict.fromkeys(gemini.PARTNERS, self._wires["/messages"])
         self._chat: Wire = chat
 
     @property
@@ -160,10 +163,13 @@ class Simulator:
         """Returns the steps that answer a request, and the reply where a model answers."""
         path = seen.path.partition("?")[0]
         wire = next((wire for suffix, wire in self._wires.items() if path.endswith(suffix)), None)
+        model, method = gemini.called(path) or ("", "")
+        if method:
+            wire = self._methods.get(method, self._methods[gemini.GENERATE])
         try:
-            if wire is None or seen.method != "POST":
+            if wire is None or seen.method != "POST" or method in gemini.EMBED:
                 return self._aside(seen, path), None
-            return self._ask(seen, wire)
+            return self._ask(seen, wire, model, method)
         except Refused as refused:
             return self._refused(wire or self._chat, refused), None
         except (TypeError, AttributeError, KeyError, ValueError):
@@ -188,10 +194,14 @@ class Simulator:
             self._running += 1
             self._waiting.popleft()()
 
-    def _ask(self, seen: Seen, wire: Wire) -> tuple[list[Step], Reply]:
-        if isinstance(wire, anthropic.Messages) and seen.header(b"anthropic-version") is None:
-            raise Refused(400, "anthropic-version: header is required")
+    def _ask(self, seen: Seen, wire: Wire, model: str, method: str) -> tuple[list[Step], Reply]:
         body = _object(seen)
+        if isinstance(wire, anthropic.Messages):
+            version = body.get("anthropic_version") if method else seen.header(b"anthropic-version")
+            if version is None:
+                raise Refused(400, f"anthropic-version: {'a field' if method else 'header'} is required")
+        if method:  # Google's addresses say both
+            body |= {"model": model, "stream": gemini.PARTNERS.get(method, method == gemini.STREAM)}
         fault = self._fault(seen, body)
         refused = refusal(fault) if fault else None
         if refused is not None:
@@ -258,6 +268,12 @@ class Simulator:
                 raise refused
             if fault.kind in ("hang", "reset", "close"):
                 return [Step(0.0, end={"hang": End.HOLD, "reset": End.RST, "close": End.FIN}[fault.kind])]
+        model, method = gemini.called(path) or ("", "")
+        if method in gemini.EMBED and seen.method == "POST":
+            body = {**_object(seen), "model": model}
+            if (fault := self._fault(seen, body)) is not None and (refused := refusal(fault)) is not None:
+                raise refused
+            return _json(gemini.embeddings(body["model"], method, body))
         if path.endswith("/embeddings") and seen.method == "POST":
             body = _object(seen)
             if (fault := self._fault(seen, body)) is not None and (refused := refusal(fault)) is not None:

@@ -14,6 +14,7 @@ from gateway.upstream.signing import Signer
 from gateway.upstream.sigv4 import Keys, Scope, SigV4Signer
 
 BASE_URL: Final = "https://bedrock-runtime.{region}.amazonaws.com"
+
 SETTINGS: Final = frozenset(
     {"region", "access_key_id", "secret_access_key", "session_token", "profile", "role_arn", "external_id"}
 )
@@ -22,6 +23,11 @@ _SERVICE: Final = "bedrock"  # what its signatures name, for the runtime too: bo
 _REGION: Final = re.compile(r"[a-z]{2,}(?:-[a-z]+)+-\d+")
 # bedrock-runtime.us-east-1.amazonaws.com, …-fips.…, vpce-….bedrock-runtime.us-east-1.vpce.amazonaws.com
 _IN_HOST: Final = re.compile(r"(?:^|\.)bedrock-runtime(?:-fips)?\.([a-z0-9-]+)\.")
+
+
+def base_url(region: str | None) -> str:
+    """Returns Bedrock's address in a region."""
+    return BASE_URL.replace("{region}", region or "")
 
 
 def signer(provider: Provider, folder: Path) -> Signer | None:

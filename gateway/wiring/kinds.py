@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from adapters import anthropic, bedrock, cohere, compatible, ollama, openai, vllm
+from adapters import anthropic, bedrock, cohere, compatible, gemini, ollama, openai, vertex, vllm
 from adapters.dialects.chat import ChatDialect
 from adapters.dialects.completions import CompletionsDialect
 from adapters.dialects.embeddings import EmbeddingsDialect
@@ -18,7 +18,7 @@ from gateway.config.providers import Provider
 from gateway.core.adapter import Adapter
 from gateway.core.dialect import Dialect
 from gateway.upstream.signing import Signer
-from gateway.wiring import aws
+from gateway.wiring import aws, google
 
 SIMULATOR: Final = "simulator"
 _OPENAI_FAMILIES: Final = frozenset({"chat", "completions", "embeddings"})
@@ -42,6 +42,7 @@ class Wire(msgspec.Struct, frozen=True):
     path: str = ""
     settings: frozenset[str] = frozenset()
     signer: Callable[[Provider, Path], Signer | None] | None = None
+    address: Callable[[str | None], str] | None = None  # region -> base URL, where it depends on it
 
 
 WIRES: Final[Mapping[str, Wire]] = {
@@ -56,6 +57,17 @@ WIRES: Final[Mapping[str, Wire]] = {
         serves=_CHAT_AND_EMBEDDINGS,
         settings=aws.SETTINGS,
         signer=aws.signer,
+        address=aws.base_url,
+    ),
+    "gemini": Wire(gemini.adapter, gemini.BASE_URL, serves=_CHAT_AND_EMBEDDINGS),
+    "vertex": Wire(
+        vertex.adapter,
+        vertex.base_url(None),
+        needs_key=False,  # the surroundings may have an identity
+        serves=_CHAT_AND_EMBEDDINGS,
+        settings=google.SETTINGS,
+        signer=google.signer,
+        address=vertex.base_url,
     ),
     "vllm": Wire(vllm.adapter, None, needs_key=False, path="/v1"),
     "openai_compatible": Wire(openai.adapter, None, needs_key=False),
