@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from adapters import anthropic, cohere, compatible, ollama, openai, vllm
+from adapters import anthropic, azure, cohere, compatible, ollama, openai, vllm
 from adapters.dialects.chat import ChatDialect
 from adapters.dialects.completions import CompletionsDialect
 from adapters.dialects.embeddings import EmbeddingsDialect
@@ -18,6 +18,7 @@ from gateway.config.providers import Provider
 from gateway.core.adapter import Adapter
 from gateway.core.dialect import Dialect
 from gateway.upstream.signing import Signer
+from gateway.wiring.azure import signer as azure_signer
 
 SIMULATOR: Final = "simulator"
 _OPENAI_FAMILIES: Final = frozenset({"chat", "completions", "embeddings"})
@@ -25,7 +26,9 @@ _CHAT_AND_EMBEDDINGS: Final = frozenset({"chat", "embeddings"})
 
 
 class Wire(msgspec.Struct, frozen=True):
-    """One kind: `base_url` of None must be configured; `serves` are the endpoint families that it speaks.
+    """One kind: `base_url` of None must be configured, `{region}` in one is that setting's value.
+
+    `serves` are the endpoint families that it speaks.
 
     `path` is where its API begins on a server that is written without a path. `settings` are those of `CloudSettings`
     that it takes; `signer` makes what signs its requests (files are found from the config's folder), where a config
@@ -47,10 +50,23 @@ WIRES: Final[Mapping[str, Wire]] = {
     "cohere": Wire(cohere.adapter, cohere.BASE_URL, serves=_CHAT_AND_EMBEDDINGS, path="/v2"),
     "ollama_native": Wire(ollama.adapter, ollama.BASE_URL, needs_key=False, serves=_CHAT_AND_EMBEDDINGS, path="/api"),
     "vllm": Wire(vllm.adapter, None, needs_key=False, path="/v1"),
-    "openai_compatible": Wire(openai.adapter, None, needs_key=False),
+    "azure": Wire(
+        azure.adapter,
+        None,
+        needs_key=False,  # without one, an identity signs
+        settings=frozenset({"endpoint", "api_version", "tenant_id", "client_id", "client_secret"}),
+        signer=azure_signer,
+    ),
+    "openai_compatible": Wire(compatible.unknown, None, needs_key=False),
     SIMULATOR: Wire(openai.adapter, None, needs_key=False),
 } | {
-    kind: Wire(lambda kind=kind: compatible.adapter(kind), row.base_url, row.needs_key)  # type: ignore[misc]
+    kind: Wire(
+        lambda kind=kind: compatible.adapter(kind),  # type: ignore[misc]
+        row.base_url,
+        row.needs_key,
+        path=row.path,
+        settings=frozenset({"region"}) if "{region}" in (row.base_url or "") else frozenset(),
+    )
     for kind, row in compatible.KINDS.items()
 }
 
@@ -59,6 +75,7 @@ KINDS: Final[Mapping[str, Kind]] = {
         needs_key=wire.needs_key,
         needs_base_url=wire.base_url is None and name != SIMULATOR,
         settings=wire.settings,
+        needs_region="{region}" in (wire.base_url or ""),
     )
     for name, wire in WIRES.items()
 }

@@ -203,7 +203,8 @@ def _price(config: Config, deployment: written.Deployment, listed: Price | None)
 def _urls(provider: written.Provider, wire: Wire, simulator: Callable[[], Origin]) -> list[SplitResult]:
     if provider.kind == SIMULATOR:
         return [urlsplit(f"{simulator()}/v1")]
-    urls = [urlsplit(url) for url in provider.endpoints or [provider.base_url or wire.base_url or ""]]
+    usual = (wire.base_url or "").replace("{region}", provider.region or "")
+    urls = [urlsplit(url) for url in provider.endpoints or [provider.base_url or provider.endpoint or usual]]
     return [url if url.path.strip("/") else url._replace(path=wire.path) for url in urls]
 
 
