@@ -12,6 +12,7 @@ import msgspec
 
 from adapters._blocks import UNREADABLE, Declarations
 from adapters._openai_quirks import Quirks
+from adapters._openai_reasoning import TEXT_OF
 from adapters._openai_tool_ids import short_ids
 from gateway.core.blocks import (
     Audio,
@@ -136,8 +137,6 @@ class _Turns:
         if isinstance(block, Document):
             return self._marked(self._document(block, where), block.cache)
         if isinstance(block, Audio):
-            if self._quirks.typed_chunks:
-                return {"type": "input_audio", "input_audio": block.data}
             if block.format not in _AUDIO:
                 raise BadRequest(f"{where}: audio is wav or mp3 here, not {block.format!r}", param=where)
             return {"type": "input_audio", "input_audio": {"data": block.data, "format": block.format}}
@@ -218,7 +217,7 @@ class _Turns:
             if details:
                 message["reasoning_details"] = details
                 return len(details)
-        for field in self._replays[:1]:  # the first is the one that it answers with
+        for field in [field for field in self._replays if field != "reasoning_details"][:1]:
             if texts:
                 message[field] = "".join(texts)
             return sum(isinstance(block, Thinking) for block in thoughts)
@@ -289,13 +288,8 @@ def _detail(block: Thinking | RedactedThinking) -> dict[str, Json] | None:
     except UNREADABLE:
         detail = None
     if not isinstance(detail, dict):
-        if isinstance(block, RedactedThinking) or not block.text:
-            return None
-        return {"type": "reasoning.text", "text": block.text}
-    field = _TEXT_OF.get(str(detail.get("type")))
+        return None
+    field = TEXT_OF.get(str(detail.get("type")))
     if field is not None and isinstance(block, Thinking):
         detail[field] = block.text
     return detail
-
-
-_TEXT_OF: Final = {"reasoning.text": "text", "reasoning.summary": "summary"}

@@ -99,7 +99,7 @@ KINDS: Final[Mapping[str, Row]] = {
                 "https://github.com/avante-corp/avante.nvim/pull/2951, 2026-02",
             ),
             Note(
-                "it knows no `user`, `store`, `logit_bias`, and reasoning, documents and audio are chunks of content",
+                "it knows no `user`, `store`, `logit_bias`; reasoning and documents are chunks of content of its own",
                 "the request's types in its own SDK, mistralai 1.9, 2026-11",
             ),
         ),

@@ -254,13 +254,20 @@ def test_a_call_in_pieces_is_told_as_it_comes() -> None:
 @pytest.mark.parametrize(
     "pieces",
     [
-        # whole, all with index 0; whole, without any; in pieces, without any
-        [{"index": 0, "id": "i", "function": {"name": "f", "arguments": "{}"}}]
-        + [{"index": 0, "id": "j", "function": {"name": "g", "arguments": "[]"}}],
-        [{"id": "i", "function": {"name": "f", "arguments": "{}"}}]
-        + [{"index": None, "id": "j", "function": {"name": "g", "arguments": "[]"}}],
-        [{"id": "i", "function": {"name": "f"}}, {"function": {"arguments": "{}"}}]
-        + [{"id": "j", "function": {"name": "g"}}, {"id": "j", "function": {"arguments": "[]"}}],
+        [  # whole, all with index 0
+            {"index": 0, "id": "i", "function": {"name": "f", "arguments": "{}"}},
+            {"index": 0, "id": "j", "function": {"name": "g", "arguments": "[]"}},
+        ],
+        [  # whole, without any
+            {"id": "i", "function": {"name": "f", "arguments": "{}"}},
+            {"index": None, "id": "j", "function": {"name": "g", "arguments": "[]"}},
+        ],
+        [  # in pieces, without any
+            {"id": "i", "function": {"name": "f"}},
+            {"function": {"arguments": "{}"}},
+            {"id": "j", "function": {"name": "g"}},
+            {"id": "j", "function": {"arguments": "[]"}},
+        ],
     ],
 )
 @pytest.mark.parametrize("together", [True, False])
