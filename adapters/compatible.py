@@ -367,7 +367,7 @@ KINDS: Final[Mapping[str, Row]] = {
             Note("a history's reasoning_content is taken", "recorded requests, 2026-06"),
             Note(
                 "a tool_choice that names a tool counts as auto",
-                "https://pypi.org/project/langchain-llama-cpp/, 2026-11",
+                "the notes of the package langchain-llama-cpp, 2026-11",
             ),
         ),
         needs_key=False,
