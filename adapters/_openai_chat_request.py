@@ -182,7 +182,7 @@ def _reasoning(
         if effort is None and isinstance(budget, int):
             body["reasoning_effort"] = next((word for least, word in _EFFORTS if budget <= least), "high")
             declarations.declare("thinking", f"told as reasoning_effort {body['reasoning_effort']}")
-    elif not (off and reasons is False):
+    elif effort is None and not (off and reasons is False):
         declarations.declare("thinking", "the provider has no such setting, left out")
 
 

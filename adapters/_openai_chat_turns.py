@@ -129,6 +129,8 @@ class _Turns:
         if isinstance(block, Text):
             return self._text(block, where)
         if isinstance(block, Image):
+            if block.url is None and block.data is None:
+                raise BadRequest(f"{where}: an image is sent by its URL or as data here", param=where)
             url = block.url or f"data:{block.media_type or 'image/png'};base64,{block.data or ''}"
             image: dict[str, Json] = {"url": url}
             if block.detail is not None:
@@ -152,6 +154,8 @@ class _Turns:
             if self._quirks.typed_chunks:
                 return {"type": "file", "file_id": block.file_id}
             return {"type": "file", "file": {"file_id": block.file_id}}
+        if block.url is None and block.data is None:
+            raise BadRequest(f"{where}: a document is sent as data, as text or by its id here", param=where)
         url = block.url or f"data:{block.media_type or 'application/pdf'};base64,{block.data or ''}"
         if self._quirks.typed_chunks:
             named = {"document_name": block.name} if block.name else {}

@@ -68,7 +68,7 @@ class Relay:
     def decoder(self, call: Call, deployment: Deployment, dialect: Dialect) -> Decoder:
         quirks = self._quirks
         if call.dialect in quirks.relays:
-            return StreamRelay(call, quirks.ends_unsaid) if call.stream else UnaryRelay()
+            return _relay(call, quirks)
 
         def custom_tools() -> frozenset[str]:
             return frozenset(tool.name for tool in dialect.conversation(call).tools if tool.custom)
@@ -136,6 +136,11 @@ class Relay:
 
 
 _NULL: Final = msgspec.Raw(b"null")
+
+
+def _relay(call: Call, quirks: Quirks) -> Decoder:
+    """Returns what hands an answer on as it comes, in a dialect that the provider speaks itself."""
+    return StreamRelay(call, quirks.ends_unsaid) if call.stream else UnaryRelay()
 
 
 def _ask_usage(members: dict[str, msgspec.Raw]) -> None:

@@ -157,6 +157,17 @@ def test_a_last_word_of_the_assistants_is_declared_or_marked() -> None:
     assert warnings(last, "mistral") == ()
 
 
+@pytest.mark.parametrize("block", [Image(detail="low"), Document(name="a")])
+def test_media_in_a_form_that_is_not_known_are_refused(block: Image | Document) -> None:
+    assert refused(asks(Message("user", (block,)))) == "messages.0.content.0"
+
+
+def test_an_effort_tells_what_a_thinking_would() -> None:
+    both = asks(thinking=BUDGET, reasoning_effort="low")
+    assert sent(both, "mistral")["reasoning_effort"] == "low"
+    assert warnings(both, "mistral") == ()
+
+
 def test_nothing_to_say_is_refused() -> None:
     assert refused(asks(Message("assistant", (Opaque("gemini", {}),)))) == "messages"
 
