@@ -18,6 +18,9 @@ EXTENSIONS: Final = (
     "citations",
 )
 
+_USUAL: Final = frozenset({"chat", "completions", "embeddings"})
+RESPONSES: Final = _USUAL | {"responses"}
+
 
 class Quirks(msgspec.Struct, frozen=True):
     """What a request must mind, and what an answer may look like.
@@ -42,7 +45,7 @@ class Quirks(msgspec.Struct, frozen=True):
     Of answers: `ends_unsaid`: they end without a finish reason.
     """
 
-    relays: frozenset[str] = frozenset({"chat", "completions", "embeddings"})
+    relays: frozenset[str] = _USUAL
     asks_usage: bool = True
     renames: tuple[tuple[str, str], ...] = ()
     withheld: tuple[str, ...] = ()

@@ -11,6 +11,7 @@ from typing import Final
 
 import msgspec
 
+from adapters._openai_quirks import RESPONSES
 from adapters.openai import Quirks, Relay
 
 # The older name of the same bound, for providers that refuse the new one or, worse, ignore it.
@@ -43,7 +44,7 @@ _REASONING_CONTENT: Final = Quirks(replays=("reasoning_content",), thinking="swi
 KINDS: Final[Mapping[str, Row]] = {
     "groq": Row(
         "https://api.groq.com/openai/v1",
-        Quirks(replays=(), refused=("logit_bias", "store")),
+        Quirks(relays=RESPONSES, replays=(), refused=("logit_bias", "store")),
         notes=(
             Note(
                 "an error inside a stream comes as `event: error`, without a finish and without [DONE]",
@@ -105,8 +106,9 @@ KINDS: Final[Mapping[str, Row]] = {
         ),
     ),
     "deepseek": Row(
-        "https://api.deepseek.com/v1",
+        "https://api.deepseek.com",
         Quirks(
+            relays=RESPONSES,
             renames=(_MAX_TOKENS,),
             replays=("reasoning_content",),
             reasoned_calls=True,
@@ -140,6 +142,7 @@ KINDS: Final[Mapping[str, Row]] = {
     "openrouter": Row(
         "https://openrouter.ai/api/v1",
         Quirks(
+            relays=RESPONSES,
             replays=("reasoning_details", "reasoning"),
             thinking="budget",
             takes=("top_k", "provider", "models", "reasoning", "transforms", "usage", "plugins"),
@@ -164,7 +167,7 @@ KINDS: Final[Mapping[str, Row]] = {
     ),
     "xai": Row(
         "https://api.x.ai/v1",
-        Quirks(replays=("reasoning_content",)),
+        Quirks(relays=RESPONSES, replays=("reasoning_content",)),
         notes=(
             Note("completion_tokens leave reasoning out; the total holds it", "recorded, 2026-03"),
             Note("a history's reasoning_content is taken", "recorded requests, 2026-03"),
@@ -350,7 +353,7 @@ KINDS: Final[Mapping[str, Row]] = {
     ),
     "lmstudio": Row(
         "http://127.0.0.1:1234/v1",
-        Quirks(renames=(_MAX_TOKENS,)),
+        Quirks(relays=RESPONSES, renames=(_MAX_TOKENS,)),
         notes=(
             Note(
                 "no page says whether max_completion_tokens is kept: the older name is sent, to be safe",
@@ -374,7 +377,7 @@ KINDS: Final[Mapping[str, Row]] = {
     ),
     "bedrock_openai": Row(
         "https://bedrock-mantle.{region}.api.aws/v1",
-        Quirks(replays=()),
+        Quirks(relays=RESPONSES, replays=()),
         notes=(
             Note(
                 "Bedrock's OpenAI-shaped endpoint, with a Bedrock API key as bearer; some models stand under "

@@ -12,12 +12,13 @@ from typing import Final
 
 import msgspec
 
+from adapters import _responses_relay
 from adapters._blocks import Declarations
 from adapters._openai_chat_decoders import ChatStream, ChatUnary
 from adapters._openai_chat_request import encode_chat
 from adapters._openai_fault import read_fault
 from adapters._openai_messages import Cleaner
-from adapters._openai_quirks import Quirks
+from adapters._openai_quirks import RESPONSES, Quirks
 from adapters._openai_relay import StreamRelay, UnaryRelay
 from gateway.core.adapter import Decoder, Fetch, Fetched, UpstreamRequest
 from gateway.core.blocks import Json
@@ -32,6 +33,7 @@ BASE_URL: Final = "https://api.openai.com/v1"
 _CHAT: Final = b"/chat/completions"
 _PATHS: Final[Mapping[str, bytes]] = {
     "chat": _CHAT,
+    "responses": b"/responses",
     "completions": b"/completions",
     "embeddings": b"/embeddings",
 }
@@ -98,6 +100,8 @@ class Relay:
             if dirty and "messages" in members:
                 members["messages"] = self._cleaner.clean(members["messages"], declarations)
             warnings = self._adjust(members, call.strict, declarations)
+        if call.dialect == "responses":
+            warnings += _responses_relay.without_sealed(members, call.strict)
         if call.stream and not call.include_usage and self._quirks.asks_usage:
             _ask_usage(members)
         return UpstreamRequest(self.path(deployment, _PATHS[call.dialect]), _encode(members), warnings=warnings)
@@ -140,6 +144,8 @@ _NULL: Final = msgspec.Raw(b"null")
 
 def _relay(call: Call, quirks: Quirks) -> Decoder:
     """Returns what hands an answer on as it comes, in a dialect that the provider speaks itself."""
+    if call.dialect == "responses":
+        return _responses_relay.StreamRelay() if call.stream else _responses_relay.UnaryRelay()
     return StreamRelay(call, quirks.ends_unsaid) if call.stream else UnaryRelay()
 
 
@@ -158,7 +164,7 @@ def _ask_usage(members: dict[str, msgspec.Raw]) -> None:
 # (https://platform.openai.com/docs/guides/reasoning, 2026-11). Their chat variants are not among them.
 REASONERS: Final = r"(?:^|[/:.])(?:o[1-9]|gpt-[5-9](?!\d)(?!.*-chat)|gpt-oss|codex)"
 
-QUIRKS: Final = Quirks(replays=(), thinking="effort", reasoners=REASONERS, custom_tools=True)
+QUIRKS: Final = Quirks(relays=RESPONSES, replays=(), thinking="effort", reasoners=REASONERS, custom_tools=True)
 
 
 def adapter() -> Relay:

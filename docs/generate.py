@@ -302,6 +302,8 @@ def provider_quirks() -> str:
 
 
 def _done(quirks: Quirks) -> Iterator[str]:
+    if "responses" in quirks.relays:
+        yield "Responses are relayed: it speaks them itself"
     for name, other in quirks.renames:
         yield f"`{name}` is sent as `{other}`"
     if quirks.dropped:
