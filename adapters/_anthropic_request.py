@@ -185,6 +185,8 @@ def _account(body: dict[str, Json], conversation: Conversation, declarations: De
             declarations.declare("user", "looks like an address or a number or is too long, not passed on")
         else:
             body["metadata"] = {"user_id": user}
+    if conversation.metadata:
+        declarations.declare("metadata", "Anthropic keeps none but the user's id, left out")
     tier = conversation.service_tier
     if tier is not None:
         if tier in _SERVICE_TIERS:
@@ -206,7 +208,7 @@ def _extra(body: dict[str, Json], conversation: Conversation, betas: set[str], d
             if not isinstance(named, list) or not all(isinstance(beta, str) for beta in named):
                 raise BadRequest(f"{name} must be a list of strings", param=name)
             betas.update(beta.strip() for beta in named)
-        elif name not in _NO_LOSS and name != "modalities" and value is not False:
+        elif name not in _NO_LOSS and name != "modalities":
             declarations.declare(name, "Anthropic has no such field, left out")
 
 

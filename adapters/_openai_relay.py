@@ -92,6 +92,7 @@ class StreamRelay:
     __slots__ = (
         "_finished",
         "_framer",
+        "_unsaid",
         "_usage_asked",
         "complete",
         "dropped",
@@ -102,7 +103,7 @@ class StreamRelay:
         "usage",
     )
 
-    def __init__(self, call: Call) -> None:
+    def __init__(self, call: Call, ends_unsaid: bool = False) -> None:
         self.started = False
         self.progress = 0
         self.finish: str | None = None
@@ -111,6 +112,7 @@ class StreamRelay:
         self.dropped = 0
         self.complete = False
         self._usage_asked = call.include_usage
+        self._unsaid = ends_unsaid  # its streams end without a finish reason: usage, told last, is the sign
         self._framer = _sse.Framer()
         self._finished: dict[int, bool] = {}  # by choice
 
@@ -153,7 +155,7 @@ class StreamRelay:
         return (b"".join(kept),) if kept else ()
 
     def _close(self, otherwise: str) -> None:
-        if not self._finished or not all(self._finished.values()):
+        if not self._finished or not (all(self._finished.values()) or (self._unsaid and self.usage is not None)):
             raise StreamCut(otherwise)
         self.complete = True
 

@@ -1,7 +1,8 @@
-"""OpenAI's wire, relayed: chat completions, completions and embeddings, and every provider that speaks them.
+"""OpenAI's wire, for OpenAI and every provider that speaks it.
 
-A request goes on as it came, with the model's name spliced in and a stream's usage asked for; an answer comes back as
-the provider's bytes. What a provider wants otherwise is data (`Quirks`), never a branch on its name.
+A dialect that the provider speaks itself is relayed: a request goes on as it came, with the model's name spliced in
+and a stream's usage asked for; an answer comes back as the provider's bytes. Any other is translated to chat
+completions and back. What a provider wants otherwise is data (`Quirks`), never a branch on its name.
 """
 
 from __future__ import annotations
@@ -12,17 +13,26 @@ from typing import Final
 import msgspec
 
 from adapters import _responses_relay
+from adapters._blocks import Declarations
+from adapters._openai_chat_decoders import ChatStream, ChatUnary
+from adapters._openai_chat_request import encode_chat
 from adapters._openai_fault import read_fault
+from adapters._openai_messages import Cleaner
+from adapters._openai_quirks import RESPONSES, Quirks
 from adapters._openai_relay import StreamRelay, UnaryRelay
 from gateway.core.adapter import Decoder, Fetch, Fetched, UpstreamRequest
+from gateway.core.blocks import Json
 from gateway.core.dialect import Dialect
 from gateway.core.errors import BadRequest, UpstreamError
 from gateway.core.types import Call, Deployment, Headers
 
+__all__ = ["BASE_URL", "QUIRKS", "REASONERS", "Quirks", "Relay", "adapter"]
+
 BASE_URL: Final = "https://api.openai.com/v1"
 
+_CHAT: Final = b"/chat/completions"
 _PATHS: Final[Mapping[str, bytes]] = {
-    "chat": b"/chat/completions",
+    "chat": _CHAT,
     "responses": b"/responses",
     "completions": b"/completions",
     "embeddings": b"/embeddings",
@@ -34,30 +44,16 @@ _decode_members: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _encode: Final = msgspec.json.Encoder().encode
 
 
-class Quirks(msgspec.Struct, frozen=True):
-    """How a provider's wire differs from OpenAI's.
-
-    `asks_usage`: a stream's usage is asked for with `stream_options`. `renames` are fields that it knows by another
-    name. `withheld` are fields that never reach it: their meaning is the gateway's, so a caller that set one is told,
-    or refused where it is strict. `dropped` are fields whose absence changes nothing.
-    """
-
-    asks_usage: bool = True
-    renames: tuple[tuple[str, str], ...] = ()
-    withheld: tuple[str, ...] = ()
-    dropped: tuple[str, ...] = ()
-
-
 class Relay:
     """An adapter for a provider that speaks OpenAI's wire."""
 
     def __init__(self, name: str, quirks: Quirks = Quirks()) -> None:  # noqa: B008 - frozen
         self.name = name
-        self._asks_usage = quirks.asks_usage
-        self._renames = quirks.renames
-        self._withheld = frozenset(quirks.withheld)
-        self._dropped = frozenset(quirks.dropped)
-        self._special = self._withheld | self._dropped | {source for source, _ in quirks.renames}
+        self._quirks = quirks
+        self._cleaner = Cleaner(quirks)
+        self._special = frozenset(
+            (*quirks.withheld, *quirks.dropped, *quirks.refused, *(source for source, _ in quirks.renames))
+        )
 
     def authorize(self, credential: str) -> Headers:
         return ((b"authorization", b"Bearer " + credential.encode("latin-1")),) if credential else ()
@@ -66,44 +62,91 @@ class Relay:
         return ()
 
     def encode(self, call: Call, deployment: Deployment, dialect: Dialect, fetched: Fetched) -> UpstreamRequest:
-        """Splices the model's name and the request for usage; every other member keeps its bytes and its place."""
-        path = _PATHS.get(call.dialect)
-        if path is None:
-            raise BadRequest(f"the provider of deployment {deployment.name!r} does not speak this endpoint")
-        members = _decode_members(call.body)
-        members["model"] = msgspec.Raw(_encode(deployment.model))
-        warnings: tuple[str, ...] = ()
-        if not self._special.isdisjoint(members):
-            warnings = self._adjust(members, call.strict)
-        if call.dialect == "responses":
-            warnings += _responses_relay.without_sealed(members, call.strict)
-        if call.stream and not call.include_usage and self._asks_usage:
-            _ask_usage(members)
-        return UpstreamRequest(deployment.base_path + path, _encode(members), warnings=warnings)
+        """Splices a body of a dialect that is relayed, translates any other."""
+        if call.dialect in self._quirks.relays:
+            return self._splice(call, deployment)
+        return self._translate(call, deployment, dialect)
 
     def decoder(self, call: Call, deployment: Deployment, dialect: Dialect) -> Decoder:
-        if call.dialect == "responses":
-            return _responses_relay.StreamRelay() if call.stream else _responses_relay.UnaryRelay()
-        return StreamRelay(call) if call.stream else UnaryRelay()
+        quirks = self._quirks
+        if call.dialect in quirks.relays:
+            return _relay(call, quirks)
+
+        def custom_tools() -> frozenset[str]:
+            return frozenset(tool.name for tool in dialect.conversation(call).tools if tool.custom)
+
+        form = ChatStream if call.stream else ChatUnary
+        return form(dialect.writer(call, deployment.model), call.id, self.name, quirks, custom_tools)
 
     def fault(self, status: int, headers: Headers, body: bytes) -> UpstreamError:
         return read_fault(status, headers, body)
 
-    def _adjust(self, members: dict[str, msgspec.Raw], strict: bool) -> tuple[str, ...]:
+    def path(self, deployment: Deployment, endpoint: bytes) -> bytes:
+        """Returns where an endpoint (`/chat/completions`) stands."""
+        return deployment.base_path + endpoint
+
+    def model(self, deployment: Deployment) -> str:
+        """Returns the model's name as the provider wants it."""
+        return deployment.model
+
+    def _splice(self, call: Call, deployment: Deployment) -> UpstreamRequest:
+        """Splices the model's name and the request for usage; every other member keeps its bytes and its place."""
+        members = _decode_members(call.body)
+        members["model"] = msgspec.Raw(_encode(self.model(deployment)))
+        warnings: tuple[str, ...] = ()
+        dirty = call.dialect == "chat" and self._cleaner.concerns(call.body)
+        if dirty or not self._special.isdisjoint(members):
+            declarations = Declarations(call.strict)
+            if dirty and "messages" in members:
+                members["messages"] = self._cleaner.clean(members["messages"], declarations)
+            warnings = self._adjust(members, call.strict, declarations)
+        if call.dialect == "responses":
+            warnings += _responses_relay.without_sealed(members, call.strict)
+        if call.stream and not call.include_usage and self._quirks.asks_usage:
+            _ask_usage(members)
+        return UpstreamRequest(self.path(deployment, _PATHS[call.dialect]), _encode(members), warnings=warnings)
+
+    def _translate(self, call: Call, deployment: Deployment, dialect: Dialect) -> UpstreamRequest:
+        declarations = Declarations(call.strict)
+        body = encode_chat(call, dialect.conversation(call), deployment, self._quirks, declarations)
+        body["model"] = self.model(deployment)
+        warnings = self._adjust(body, call.strict, declarations)
+        if call.stream and self._quirks.asks_usage:
+            body["stream_options"] = {"include_usage": True}
+        return UpstreamRequest(self.path(deployment, _CHAT), _encode(body), warnings=warnings)
+
+    def _adjust(
+        self, members: dict[str, msgspec.Raw] | dict[str, Json], strict: bool, declarations: Declarations
+    ) -> tuple[str, ...]:
         """Applies the quirks to a request that they concern; returns what the caller is told."""
-        warnings = []
+        quirks = self._quirks
+        withheld = []
         for name in [name for name in members if name in self._special]:
-            if name in self._withheld:
+            if name in quirks.withheld:
                 if strict:
                     raise BadRequest(f"{name!r} is set by the gateway, not by its callers", param=name)
-                warnings.append(f"{name}: not passed on, the gateway sets it")
+                withheld.append(f"{name}: not passed on, the gateway sets it")
                 del members[name]
-            elif name in self._dropped:
+            elif name in quirks.refused:
+                value = members.pop(name)
+                if value is not None and value != _NULL:
+                    declarations.declare(name, "the provider does not take it, left out")
+            elif name in quirks.dropped:
                 del members[name]
-        for source, target in self._renames:
+        for source, target in quirks.renames:
             if source in members:
                 members[target] = members.pop(source)
-        return tuple(warnings)
+        return (*withheld, *declarations.warnings)
+
+
+_NULL: Final = msgspec.Raw(b"null")
+
+
+def _relay(call: Call, quirks: Quirks) -> Decoder:
+    """Returns what hands an answer on as it comes, in a dialect that the provider speaks itself."""
+    if call.dialect == "responses":
+        return _responses_relay.StreamRelay() if call.stream else _responses_relay.UnaryRelay()
+    return StreamRelay(call, quirks.ends_unsaid) if call.stream else UnaryRelay()
 
 
 def _ask_usage(members: dict[str, msgspec.Raw]) -> None:
@@ -117,6 +160,13 @@ def _ask_usage(members: dict[str, msgspec.Raw]) -> None:
     members["stream_options"] = msgspec.Raw(_encode(options))
 
 
+# Models that take `reasoning_effort`, and of temperature and top_p nothing but 1
+# (https://platform.openai.com/docs/guides/reasoning, 2026-11). Their chat variants are not among them.
+REASONERS: Final = r"(?:^|[/:.])(?:o[1-9]|gpt-[5-9](?!\d)(?!.*-chat)|gpt-oss|codex)"
+
+QUIRKS: Final = Quirks(relays=RESPONSES, replays=(), thinking="effort", reasoners=REASONERS, custom_tools=True)
+
+
 def adapter() -> Relay:
     """Returns the adapter of OpenAI itself."""
-    return Relay("openai")
+    return Relay("openai", QUIRKS)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from adapters._openai_quirks import RESPONSES
 from adapters.openai import Quirks, Relay
 
 # Extensions through which one caller could touch another
@@ -17,7 +18,12 @@ from adapters.openai import Quirks, Relay
 # requests, `request_id` collides with a running one.
 _GATEWAYS_OWN: Final = ("cache_salt", "priority", "kv_transfer_params", "request_id")
 
-QUIRKS: Final = Quirks(withheld=_GATEWAYS_OWN)
+QUIRKS: Final = Quirks(
+    relays=RESPONSES,
+    withheld=_GATEWAYS_OWN,
+    replays=("reasoning", "reasoning_content"),  # both are read from a history (recorded requests, 2026-07)
+    takes=("top_k", "min_p", "repetition_penalty", "chat_template_kwargs", "structured_outputs"),
+)
 
 
 def adapter() -> Relay:

@@ -17,6 +17,7 @@ import click
 import msgspec
 
 from adapters import compatible
+from adapters.openai import QUIRKS as OPENAI_QUIRKS
 from adapters.openai import Quirks
 from adapters.vllm import QUIRKS as VLLM_QUIRKS
 from gateway.classify.patterns import KINDS as DETECTED
@@ -283,6 +284,7 @@ def provider_kinds() -> str:
         url = f"`{wire.base_url}`" if wire.base_url else "none: it runs in the process"
         if wire.base_url is None and kind != "simulator":
             url = "required" if kind != "vllm" else "`base_url` or `endpoints` required"
+            url = "`endpoint` required" if "endpoint" in wire.settings else url
         families = ", ".join(sorted(wire.serves))
         rows.append([f"`{kind}`", url, "required" if wire.needs_key else "optional", families, wire.adapter().name])
     return table(["kind", "base URL", "key", "endpoints", "adapter"], rows)
@@ -294,11 +296,14 @@ def provider_quirks() -> str:
     for kind, row in compatible.KINDS.items():
         rows += [[f"`{kind}`", done, "–"] for done in _done(row.quirks)]
         rows += [[f"`{kind}`", note.what, note.source] for note in row.notes]
-    rows += [["`vllm`", done, "–"] for done in _done(VLLM_QUIRKS)]
+    for kinds, quirks in (("`openai`, `azure`", OPENAI_QUIRKS), ("`vllm`", VLLM_QUIRKS)):
+        rows += [[kinds, done, "–"] for done in _done(quirks)]
     return table(["kind", "what differs, or is done about it", "source"], rows)
 
 
 def _done(quirks: Quirks) -> Iterator[str]:
+    if "responses" in quirks.relays:
+        yield "Responses are relayed: it speaks them itself"
     for name, other in quirks.renames:
         yield f"`{name}` is sent as `{other}`"
     if quirks.dropped:
@@ -307,6 +312,13 @@ def _done(quirks: Quirks) -> Iterator[str]:
         yield f"never passed on from a caller: {', '.join(f'`{name}`' for name in quirks.withheld)}"
     if not quirks.asks_usage:
         yield "a stream's usage is not asked for: it comes unasked"
+    if quirks.refused:
+        yield f"left out and declared: {', '.join(f'`{name}`' for name in quirks.refused)}"
+    if quirks.replays is not None:
+        taken = ", ".join(f"`{name}`" for name in quirks.replays) or "nothing"
+        yield f"of a history's reasoning and providers' own fields it takes back: {taken}; the rest is declared"
+    if quirks.takes:
+        yield f"a translation may write: {', '.join(f'`{name}`' for name in quirks.takes)}"
 
 
 # -- policies, commands -------------------------------------------------------------------------------------------

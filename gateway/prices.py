@@ -27,6 +27,7 @@ CATALOGUE_NAMES: Final[Mapping[str, str]] = {
     "gemini": "google",
     "vertex": "google",
     "bedrock": "aws",
+    "bedrock_openai": "aws",
     "cerebras": "cerebras",
     "cohere": "cohere",
     "deepseek": "deepseek",

@@ -15,7 +15,6 @@ from gateway.config.providers import Kind, Provider
 Problem = tuple[Path, str]
 
 RESERVED: Final = {"deployments": "auto", "guarantees": "clearance"}
-LATER_KINDS: Final = ("azure", "bedrock")
 
 
 def meant(word: str, known: Iterable[str]) -> str:
@@ -121,8 +120,7 @@ def _server(config: Config) -> Iterator[Problem]:
 def _provider(path: Path, provider: Provider, kinds: Mapping[str, Kind], config: Config) -> Iterator[Problem]:
     kind = kinds.get(provider.kind)
     if kind is None:
-        later = " comes with a later version" if provider.kind in LATER_KINDS else " is not known"
-        yield (*path, "kind"), f"the kind {provider.kind!r}{later}{meant(provider.kind, kinds)}"
+        yield (*path, "kind"), f"the kind {provider.kind!r} is not known{meant(provider.kind, kinds)}"
         return
     if provider.kind == "simulator":
         for field in ("base_url", "endpoints", "api_key", "api_keys", "proxy", "ca_file", "cert_file"):
@@ -132,9 +130,14 @@ def _provider(path: Path, provider: Provider, kinds: Mapping[str, Kind], config:
         yield (*path, "endpoints"), "only the kind vllm takes endpoints: write base_url"
     elif provider.endpoints and provider.base_url is not None:
         yield (*path, "endpoints"), "write endpoints or base_url, not both"
-    elif kind.needs_base_url and not provider.endpoints and provider.base_url is None:
+    elif "endpoint" in kind.settings and provider.endpoint is not None and provider.base_url is not None:
+        yield (*path, "endpoint"), "write endpoint or base_url, not both"
+    elif kind.needs_base_url and not provider.endpoints and provider.base_url is None and provider.endpoint is None:
         either = "endpoints or base_url" if provider.kind == "vllm" else "base_url"
+        either = "endpoint" if "endpoint" in kind.settings else either
         yield path, f"the kind {provider.kind} has no server of its own: {either} is required"
+    elif kind.needs_region and provider.base_url is None and provider.region is None:
+        yield path, f"the kind {provider.kind} has its region in its address: region is required"
     for setting in provider.cloud_settings:
         if setting not in kind.settings:
             yield (*path, setting), f"the kind {provider.kind} takes no {setting}"

@@ -24,12 +24,14 @@ OWN_KINDS: Final = ("vllm", "simulator")  # what runs on one's own machines, unl
 class Kind(msgspec.Struct, frozen=True):
     """What the loader must know of a provider's kind; the adapters know the rest.
 
-    `needs_base_url`: there is no default server. `needs_key`: without a credential its provider is disabled.
+    `needs_base_url`: there is no default server; `needs_region`: the default one's address has a region in it.
+    `needs_key`: without a credential its provider is disabled.
     `settings` are those of `CloudSettings` that it takes.
     """
 
     needs_key: bool = True
     needs_base_url: bool = False
+    needs_region: bool = False
     settings: frozenset[str] = frozenset()
 
 

@@ -25,11 +25,6 @@ _REGION: Final = re.compile(r"[a-z]{2,}(?:-[a-z]+)+-\d+")
 _IN_HOST: Final = re.compile(r"(?:^|\.)bedrock-runtime(?:-fips)?\.([a-z0-9-]+)\.")
 
 
-def base_url(region: str | None) -> str:
-    """Returns Bedrock's address in a region."""
-    return BASE_URL.replace("{region}", region or "")
-
-
 def signer(provider: Provider, folder: Path) -> Signer | None:
     """Returns what signs a provider's calls, None where a key is sent instead; raises ValueError naming the setting."""
     if provider.region is not None and not _REGION.fullmatch(provider.region):

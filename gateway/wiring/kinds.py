@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from adapters import anthropic, bedrock, cohere, compatible, gemini, ollama, openai, vertex, vllm
+from adapters import anthropic, azure, bedrock, cohere, compatible, gemini, ollama, openai, vertex, vllm
 from adapters.dialects.chat import ChatDialect
 from adapters.dialects.completions import CompletionsDialect
 from adapters.dialects.embeddings import EmbeddingsDialect
@@ -19,6 +19,7 @@ from gateway.core.adapter import Adapter
 from gateway.core.dialect import Dialect
 from gateway.upstream.signing import Signer
 from gateway.wiring import aws, google
+from gateway.wiring import azure as entra
 
 SIMULATOR: Final = "simulator"
 _OPENAI_FAMILIES: Final = frozenset({"chat", "completions", "embeddings"})
@@ -26,9 +27,9 @@ _CHAT_AND_EMBEDDINGS: Final = frozenset({"chat", "embeddings"})
 
 
 class Wire(msgspec.Struct, frozen=True):
-    """One kind: `base_url` of None must be configured; `serves` are the endpoint families that it speaks.
+    """One kind: `base_url` of None must be configured, `{region}` in one is that setting's value.
 
-    A `{region}` in the base URL is the provider's.
+    `serves` are the endpoint families that it speaks.
 
     `path` is where its API begins on a server that is written without a path. `settings` are those of `CloudSettings`
     that it takes; `signer` makes what signs its requests (files are found from the config's folder), where a config
@@ -57,7 +58,6 @@ WIRES: Final[Mapping[str, Wire]] = {
         serves=_CHAT_AND_EMBEDDINGS,
         settings=aws.SETTINGS,
         signer=aws.signer,
-        address=aws.base_url,
     ),
     "gemini": Wire(gemini.adapter, gemini.BASE_URL, serves=_CHAT_AND_EMBEDDINGS),
     "vertex": Wire(
@@ -70,10 +70,23 @@ WIRES: Final[Mapping[str, Wire]] = {
         address=vertex.base_url,
     ),
     "vllm": Wire(vllm.adapter, None, needs_key=False, path="/v1"),
-    "openai_compatible": Wire(openai.adapter, None, needs_key=False),
+    "azure": Wire(
+        azure.adapter,
+        None,
+        needs_key=False,  # without one, an identity signs
+        settings=frozenset({"endpoint", "api_version", "tenant_id", "client_id", "client_secret"}),
+        signer=entra.signer,
+    ),
+    "openai_compatible": Wire(compatible.unknown, None, needs_key=False),
     SIMULATOR: Wire(openai.adapter, None, needs_key=False),
 } | {
-    kind: Wire(lambda kind=kind: compatible.adapter(kind), row.base_url, row.needs_key)  # type: ignore[misc]
+    kind: Wire(
+        lambda kind=kind: compatible.adapter(kind),  # type: ignore[misc]
+        row.base_url,
+        row.needs_key,
+        path=row.path,
+        settings=frozenset({"region"}) if "{region}" in (row.base_url or "") else frozenset(),
+    )
     for kind, row in compatible.KINDS.items()
 }
 
@@ -82,6 +95,7 @@ KINDS: Final[Mapping[str, Kind]] = {
         needs_key=wire.needs_key,
         needs_base_url=wire.base_url is None and name != SIMULATOR,
         settings=wire.settings,
+        needs_region="{region}" in (wire.base_url or ""),
     )
     for name, wire in WIRES.items()
 }

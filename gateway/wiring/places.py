@@ -203,8 +203,10 @@ def _price(config: Config, deployment: written.Deployment, listed: Price | None)
 def _urls(provider: written.Provider, wire: Wire, simulator: Callable[[], Origin]) -> list[SplitResult]:
     if provider.kind == SIMULATOR:
         return [urlsplit(f"{simulator()}/v1")]
-    default = wire.address(provider.region) if wire.address is not None else wire.base_url
-    urls = [urlsplit(url) for url in provider.endpoints or [provider.base_url or default or ""]]
+    usual = (wire.base_url or "").replace("{region}", provider.region or "")
+    if wire.address is not None:
+        usual = wire.address(provider.region)
+    urls = [urlsplit(url) for url in provider.endpoints or [provider.base_url or provider.endpoint or usual]]
     return [url if url.path.strip("/") else url._replace(path=wire.path) for url in urls]
 
 

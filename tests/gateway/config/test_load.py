@@ -180,7 +180,7 @@ def test_timeouts_lie_over_those_below_them() -> None:
         ("auth: open", "auth: opne", "1:7: 'opne' is not one of: keys, open; did you mean 'open'?"),
         ("sensitivity: internal", "sensitivity: interal", "4:18: there is no level 'interal'; did you mean"),
         ("kind: openai", "kind: opnai", "6:18: the kind 'opnai' is not known; did you mean 'openai'?"),
-        ("kind: openai", "kind: bedrock", "6:18: the kind 'bedrock' comes with a later version"),
+        ("kind: openai", "kind: bedrok", "6:18: the kind 'bedrok' is not known"),
         (", location: us", ", locaton: us", "6:56: there is no key 'locaton' here; did you mean 'location'?"),
         ("provider: lab", "provider: labs", "10:20: there is no provider 'labs'; did you mean 'lab'?"),
         ("detector: pii", "detector: pi", "15:18: there is no detector 'pi'; did you mean 'pii'?"),
