@@ -90,6 +90,7 @@ class StreamRelay:
     """
 
     __slots__ = (
+        "_failure",
         "_finished",
         "_framer",
         "_unsaid",
@@ -114,12 +115,18 @@ class StreamRelay:
         self._usage_asked = call.include_usage
         self._unsaid = ends_unsaid  # its streams end without a finish reason: usage, told last, is the sign
         self._framer = _sse.Framer()
+        self._failure: UpstreamError | None = None
         self._finished: dict[int, bool] = {}  # by choice
 
     def feed(self, data: bytes) -> Iterable[bytes]:
-        """Returns the whole events of this read; raises UpstreamError on an in-band error, StreamCut on a false end."""
+        """Returns the whole events of this read; raises UpstreamError on an in-band error, StreamCut on a false end.
+
+        What content of the same read precedes a failure goes out first, and the failure is raised next.
+        """
         if self.complete:
             return ()
+        if self._failure is not None:
+            raise self._failure
         whole = self._framer.push(data)
         if not whole:
             return ()
@@ -132,6 +139,8 @@ class StreamRelay:
         """Returns the sentinel where the provider left it out; raises StreamCut where the answer had not ended."""
         if self.complete:
             return ()
+        if self._failure is not None:
+            raise self._failure
         out = []
         rest = self._framer.rest().strip(b"\r\n")
         if rest:
@@ -148,7 +157,14 @@ class StreamRelay:
     def _several(self, whole: bytes) -> Iterable[bytes]:
         kept = []
         for block in _sse.blocks(whole):
-            if self._see_block(block):
+            try:
+                goes_on = self._see_block(block)
+            except UpstreamError as failure:
+                if not kept or not self.started:
+                    raise
+                self._failure = failure
+                break
+            if goes_on:
                 kept.append(block)
             if self.complete:  # what follows the sentinel is no answer
                 break

@@ -230,6 +230,16 @@ def test_an_error_in_a_stream_is_raised_with_its_reason(event: bytes, reason: Re
     assert caught.value.reason is reason
 
 
+@pytest.mark.parametrize("at_the_end", [True, False])
+def test_content_that_came_in_one_read_with_an_error_goes_out_before_it(at_the_end: bool) -> None:
+    stream = decoder()
+    content = chunk({"content": "a"})
+    assert b"".join(stream.feed(content + b'data: {"error":{"message":"m","code":502}}\n\n')) == content
+    with pytest.raises(UpstreamError) as caught:
+        stream.end() if at_the_end else stream.feed(b"")
+    assert caught.value.reason is Reason.SERVER_ERROR
+
+
 def test_an_answer_that_is_aborted_after_content_ends_as_the_provider_ended_it() -> None:
     stream = decoder()
     assert relayed(stream, chunk({"content": "a"}) + chunk(finish="abort") + DONE).endswith(DONE)
