@@ -37,7 +37,7 @@ _encode: Final = msgspec.json.Encoder().encode
 
 # https://platform.claude.com/docs/en/build-with-claude/handling-stop-reasons (2026-11-20). What is not here goes on as
 # it is: an end that we do not know is not a natural one. A paused turn is unfinished, and goes on when it is sent back.
-_FINISHES: Final[Mapping[str, str]] = {
+FINISHES: Final[Mapping[str, str]] = {
     "end_turn": "stop",
     "stop_sequence": "stop",
     "max_tokens": "length",
@@ -145,7 +145,7 @@ class Answer:
         if stop is None or stop.stop_reason is None:
             raise StreamCut("the answer ended without a stop reason")
         native = stop.stop_reason
-        finish = _FINISHES.get(native, native)
+        finish = FINISHES.get(native, native)
         if native == "tool_use" and self._json_answered and not self._tools:
             finish = "stop"  # the call was the synthetic tool's: the caller sees an answer in words
         self.finish = finish

@@ -9,7 +9,7 @@ import binascii
 from typing import Final
 
 from adapters._blocks import sniffed_type
-from gateway.core.blocks import Document, Image, Json
+from gateway.core.blocks import Document, Image, Json, Text
 from gateway.core.errors import BadRequest
 
 _IMAGES: Final = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
@@ -17,6 +17,8 @@ _IMAGES: Final = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"
 
 def image(block: Image, where: str) -> dict[str, Json]:
     """Writes an image; the bytes say its media type, which the API checks, whatever the caller named."""
+    if block.file_id is not None:
+        return {"type": "image", "source": {"type": "file", "file_id": block.file_id}}
     if block.url is not None:
         if not block.url.startswith("https://"):
             raise BadRequest(f"{where}: an image's URL must be https or data", param=where)
@@ -37,6 +39,8 @@ def document(block: Document, where: str) -> dict[str, Json]:
         source: Json = {"type": "url", "url": block.url}
     elif block.file_id is not None:
         source = {"type": "file", "file_id": block.file_id}
+    elif block.content:
+        source = {"type": "content", "content": [_part(part, where) for part in block.content]}
     elif block.text is not None:
         source = {"type": "text", "media_type": "text/plain", "data": block.text}
     elif data is None:
@@ -54,6 +58,10 @@ def document(block: Document, where: str) -> dict[str, Json]:
             named = media_type or "of no named type"
             raise BadRequest(f"{where}: Anthropic takes PDF, text and images, not a file {named}", param=where)
     written: dict[str, Json] = {"type": "document", "source": source}
-    if block.name:
-        written["title"] = block.name
+    told = {"title": block.name or None, "context": block.context, "citations": block.citations}
+    written.update({name: value for name, value in told.items() if value is not None})
     return written
+
+
+def _part(part: Text | Image, where: str) -> dict[str, Json]:
+    return {"type": "text", "text": part.text} if isinstance(part, Text) else image(part, where)

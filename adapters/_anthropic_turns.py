@@ -209,16 +209,20 @@ class _Turns:
 
     def texts(self, turn: Message) -> list[Json]:
         """Writes a system message's text; empty blocks, which the API refuses, are dropped."""
-        return [
-            _marked({"type": "text", "text": block.text}, block.cache)
-            for block in turn.content
-            if isinstance(block, Text) and block.text.strip()
-        ]
+        written = []
+        for block in turn.content:
+            if isinstance(block, Text) and block.text.strip():
+                written.append(_marked({"type": "text", "text": block.text}, block.cache))
+            elif isinstance(block, Opaque) and block.provider == PROVIDER:
+                written.append(block.value)
+        return written
 
     def _content(self, block: Block, where: str) -> list[Json]:
         """Writes what may stand in a user's turn or a tool's result."""
         if isinstance(block, Text):
             return [_marked({"type": "text", "text": block.text}, block.cache)] if block.text.strip() else []
+        if isinstance(block, Opaque) and block.provider == PROVIDER:
+            return [block.value]
         try:
             if isinstance(block, Image):
                 return [_marked(image(block, where), block.cache)]
@@ -231,9 +235,10 @@ class _Turns:
 
     def _spoken(self, block: Block) -> list[Json]:
         """Writes what may stand in an assistant's turn; another provider's reasoning and blocks are left out."""
-        if isinstance(block, Text | Refusal):
-            cache = block.cache if isinstance(block, Text) else None
-            return [_marked({"type": "text", "text": block.text}, cache)] if block.text.strip() else []
+        if isinstance(block, Refusal):
+            return [{"type": "text", "text": block.text}] if block.text.strip() else []
+        if isinstance(block, Text):
+            return [_marked(_cited(block), block.cache)] if block.text.strip() else []
         if isinstance(block, Thinking) and block.signature and block.provider in (None, PROVIDER):
             return [{"type": "thinking", "thinking": block.text, "signature": block.signature}]
         if isinstance(block, RedactedThinking) and block.provider in (None, PROVIDER):
@@ -242,6 +247,19 @@ class _Turns:
             return [block.value]
         self._declarations.declare("messages", "reasoning and blocks that Anthropic did not sign were left out")
         return []
+
+
+def _cited(block: Text) -> dict[str, Json]:
+    """Writes text with those of its citations that are of Anthropic's kinds."""
+    written: dict[str, Json] = {"type": "text", "text": block.text}
+    citations = [each for each in block.citations if isinstance(each, dict) and _is_location(each.get("type"))]
+    if citations:
+        written["citations"] = citations
+    return written
+
+
+def _is_location(kind: Json) -> bool:
+    return isinstance(kind, str) and kind.endswith("_location")
 
 
 def _marked(block: dict[str, Json], cache: Json) -> dict[str, Json]:

@@ -1,16 +1,19 @@
-"""Anthropic's wire, `POST /v1/messages`, for callers of other dialects.
+"""Anthropic's wire, `POST /v1/messages`: relayed to callers who speak it, translated for those of other dialects.
 
 Source: https://platform.claude.com/docs/en/api/messages (2026-11-20).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
+
+import msgspec
 
 from adapters._anthropic_decoders import StreamDecoder, UnaryDecoder
 from adapters._anthropic_errors import fault
 from adapters._anthropic_model import model_of
+from adapters._anthropic_relay import CountRelay, StreamRelay, UnaryRelay, relayed
 from adapters._anthropic_request import encode_request
 from adapters._anthropic_tools import Answering, answering
 from gateway.core.adapter import Decoder, Fetch, Fetched, UpstreamRequest
@@ -23,17 +26,20 @@ BASE_URL: Final = "https://api.anthropic.com/v1"
 _VERSION: Final = (b"anthropic-version", b"2023-06-01")
 _OAUTH_PREFIX: Final = "sk-ant-oat"
 
+# Callers' dialects that are this very wire -> where their requests go.
+_RELAYED: Final[Mapping[str, bytes]] = {"messages": b"/messages", "count_tokens": b"/messages/count_tokens"}
+
 
 class AnthropicAdapter:
-    """Translates to Anthropic's Messages and back."""
+    """Hands Anthropic's Messages on, and translates what other dialects ask."""
 
     name = "anthropic"
 
     def authorize(self, credential: str) -> Headers:
-        """Returns an API key as `x-api-key`, an OAuth token as a bearer, each with the API's version."""
+        """Returns an API key as `x-api-key`, an OAuth token as a bearer."""
         if credential.startswith(_OAUTH_PREFIX):
-            return ((b"authorization", b"Bearer " + credential.encode()), _VERSION)
-        return ((b"x-api-key", credential.encode()), _VERSION)
+            return ((b"authorization", b"Bearer " + credential.encode()),)
+        return ((b"x-api-key", credential.encode()),)
 
     def needs(self, call: Call, deployment: Deployment) -> Sequence[Fetch]:
         """Returns nothing: Anthropic fetches images and documents from their URLs itself."""
@@ -41,11 +47,20 @@ class AnthropicAdapter:
 
     def encode(self, call: Call, deployment: Deployment, dialect: Dialect, fetched: Fetched) -> UpstreamRequest:
         """Writes the request; raises BadRequest naming the field that Anthropic cannot express."""
+        path = _RELAYED.get(call.dialect)
+        if path is not None:
+            return relayed(call, deployment, _base(deployment) + path, (_VERSION,))
         if call.endpoint != "chat":
             raise BadRequest(f"Anthropic has no {call.endpoint}", param="model")
-        return encode_request(call, dialect.conversation(call), deployment)
+        request = encode_request(call, dialect.conversation(call), deployment)
+        return msgspec.structs.replace(request, headers=(*request.headers, _VERSION))
 
     def decoder(self, call: Call, deployment: Deployment, dialect: Dialect) -> Decoder:
+        if call.counting:
+            return CountRelay()
+        if call.dialect in _RELAYED:
+            return StreamRelay() if call.stream else UnaryRelay()
+
         def undo() -> Answering:
             return answering(dialect.conversation(call), model_of(deployment))
 
@@ -54,6 +69,12 @@ class AnthropicAdapter:
 
     def fault(self, status: int, headers: Headers, body: bytes) -> UpstreamError:
         return fault(status, headers, body)
+
+
+def _base(deployment: Deployment) -> bytes:
+    """Returns where Anthropic's API begins, whether or not a base URL names its version."""
+    base = deployment.base_path.rstrip(b"/")
+    return base if base.endswith(b"/v1") else base + b"/v1"
 
 
 def adapter() -> AnthropicAdapter:

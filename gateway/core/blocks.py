@@ -73,17 +73,21 @@ class ToolResult(msgspec.Struct, frozen=True):
 
 
 class Image(msgspec.Struct, frozen=True):
-    """An image by URL or as base64 with its media type; `detail` is OpenAI's."""
+    """An image by URL, as base64 with its media type, or by a provider's file id; `detail` is OpenAI's."""
 
     url: str | None = None
     media_type: str | None = None
     data: str | None = None
     detail: str | None = None
     cache: Json = None
+    file_id: str | None = None
 
 
 class Document(msgspec.Struct, frozen=True):
-    """A file: base64, a URL, a provider's file id, or plain text."""
+    """A file: base64, a URL, a provider's file id, plain text, or `content` in texts and images.
+
+    `context` is what the caller says about it, beside its `name`; `citations` a provider's setting for citing it.
+    """
 
     data: str | None = None
     media_type: str | None = None
@@ -92,6 +96,9 @@ class Document(msgspec.Struct, frozen=True):
     text: str | None = None
     name: str | None = None
     cache: Json = None
+    content: tuple[Text | Image, ...] = ()
+    context: str | None = None
+    citations: Json = None
 
 
 class Audio(msgspec.Struct, frozen=True):

@@ -64,11 +64,15 @@ CALLER_GONE: Final = "caller gone"
 
 
 class CallError(HeadgateError):
-    """An error a caller is answered with. `retry_after_s` becomes `Retry-After`."""
+    """An error a caller is answered with. `retry_after_s` becomes `Retry-After`.
+
+    `request_id` is the call's, for dialects that name it in the body; whoever answers sets it.
+    """
 
     status = 500
     type = "server_error"
     code: str | None = "internal_error"
+    request_id: str | None = None
 
     def __init__(
         self,

@@ -42,6 +42,8 @@ class Call(msgspec.Struct, frozen=True, gc=False):
     capabilities the answer takes ("tools", "vision", "audio", "json_schema", "logprobs", "n", "file").
     `expected_input_tokens` comes from the body's size. `cache_control` and `timeout_s` are the caller's headers.
     `references` name content that a provider keeps.
+    `forwarded` are those headers that a provider of the caller's own wire is to see. Of a call that is `counting`
+    only the tokens of its prompt are asked for: there is no answer, and nothing is paid.
     """
 
     id: str
@@ -65,6 +67,8 @@ class Call(msgspec.Struct, frozen=True, gc=False):
     received_at: int = 0  # seconds since the epoch
     references: tuple[Reference, ...] = ()
     kept: bool = False  # the provider may keep the answer, and the caller name it by its id
+    forwarded: Headers = ()
+    counting: bool = False
 
 
 class Principal(msgspec.Struct, frozen=True):
@@ -147,7 +151,8 @@ class Deployment(msgspec.Struct, frozen=True):
 
     `serves` are endpoint families; `capabilities` what `Call.needs` is held against (None: everything is assumed).
     `clearance` is the highest level (index) it may see. `price` of None is unknown, which is never zero.
-    `disabled` says why it is never chosen ("no key"), or is None. `options` are facts for its adapter alone
+    `disabled` says why it is never chosen ("no key"), or is None. `counts`: its provider counts a prompt's tokens for
+    whoever asks (`Call.counting`). `options` are facts for its adapter alone
     ("deployment_name", "api_version", "base_model", "project", "region").
     """
 
@@ -171,6 +176,7 @@ class Deployment(msgspec.Struct, frozen=True):
     timeouts: Timeouts = Timeouts()
     disabled: str | None = None
     options: Mapping[str, str] = {}
+    counts: bool = False
 
 
 class Removal(msgspec.Struct, frozen=True, gc=False):
