@@ -13,8 +13,9 @@ import msgspec
 from adapters._anthropic_decoders import StreamDecoder, UnaryDecoder
 from adapters._anthropic_errors import fault
 from adapters._anthropic_model import model_of
-from adapters._anthropic_relay import CountRelay, StreamRelay, UnaryRelay, relayed
+from adapters._anthropic_relay import CountRelay, StreamRelay, UnaryRelay
 from adapters._anthropic_request import encode_request
+from adapters._anthropic_splice import relayed
 from adapters._anthropic_tools import Answering, answering
 from gateway.core.adapter import Decoder, Fetch, Fetched, UpstreamRequest
 from gateway.core.dialect import Dialect

@@ -25,9 +25,11 @@ from gateway.booking import Booking
 from gateway.breakers import Breakers
 from gateway.cache import Flights
 from gateway.cached import CachedAnswers
+from gateway.core.blocks import Metered
 from gateway.core.dialect import Dialect
 from gateway.core.errors import (
     CALLER_GONE,
+    BadRequest,
     CallError,
     ClientGone,
     Forbidden,
@@ -36,10 +38,11 @@ from gateway.core.errors import (
     UpstreamError,
     unanswered,
 )
+from gateway.core.money import Usage
 from gateway.core.types import Attempt, Call, Endpoint, Headers, Outcome, Principal, Request
 from gateway.kept import KeptAnswers, Standing
 from gateway.measure import Measurements
-from gateway.relay import Reply, Run, relay, stopping
+from gateway.relay import Reply, Run, answer_headers, relay, stopping
 from gateway.snapshot import Snapshot
 from gateway.telemetry import Telemetry, TraceContext, names
 from gateway.upstream import Transport
@@ -130,6 +133,9 @@ class Pipeline:
                 standing = await self.services.kept.stand(trace.call, ask.principal, snapshot.levels)
                 trace.call = standing.call
             run = self._plan(snapshot, ask, trace, standing)
+            if trace.call.counting:
+                await self._count(run, reply)
+                return
             terms = snapshot.cache.terms(trace.call, run.plan.candidates)
             if terms is None:
                 await self._answer(run, reply)
@@ -187,6 +193,28 @@ class Pipeline:
         except asyncio.CancelledError as cancelled:
             await self._cancelled(run, reply, caller_left=cancelled.args == (CALLER_GONE,))
             raise ClientGone from None
+
+    async def _count(self, run: Run, reply: Reply) -> None:
+        """Has a prompt's tokens counted by the place that would answer it, or estimates them; nothing is paid."""
+        plan, trace = run.plan, run.trace
+        place = plan.candidates[0]
+        if place.counts:
+            able = tuple(each for each in plan.candidates if each.counts)
+            run.plan = trace.plan = msgspec.structs.replace(plan, candidates=able, scores=())
+            trace.input_tokens = 0  # nothing is used, also where this process ends meanwhile
+            await self._answer(run, reply)
+            return
+        if run.call.strict:
+            raise BadRequest(f"deployment {place.name!r} counts no tokens, and strict is set", param="model")
+        writer = run.dialect.writer(run.call, place.model)
+        writer.write(Metered(Usage(fresh_input=trace.input_tokens, estimated=True)))
+        body = writer.end()
+        trace.warnings = ("input_tokens: estimated from the size of the request",)
+        trace.status, trace.answered_by = 200, place
+        trace.sent_at = trace.first_at = trace.last_at = time.monotonic()
+        self._booking.book(trace)
+        await reply.start(200, [*answer_headers(run, place.name), (b"content-length", b"%d" % len(body))])
+        await reply.finish(body)
 
     async def _attempt_all(self, run: Run, reply: Reply) -> None:
         services, trace = self.services, run.trace
@@ -293,10 +321,11 @@ class Pipeline:
         deployment, now = attempt.deployment, time.monotonic()
         ttft_s = trace.first_at - trace.sent_at if run.call.stream else None
         run.outcome = Outcome(now, 0.0, slow=ttft_s is not None and ttft_s > attempt.first_token_s * SLOW_SHARE)
-        usage = decoder.usage or run.estimated()
         trace.status, trace.finish, trace.answered_by = 200, decoder.finish, deployment
-        trace.meter(deployment, usage)
-        trace.compare(run.snapshot.dearest_first.get(run.plan.route, ()), usage)
+        if not run.call.counting:
+            usage = decoder.usage or run.estimated()
+            trace.meter(deployment, usage)
+            trace.compare(run.snapshot.dearest_first.get(run.plan.route, ()), usage)
         trace.answered(attempt, now, 200)
         trace.dropped_events += decoder.dropped
         self._keep(run, deployment.name)
@@ -358,7 +387,8 @@ class Pipeline:
             deployment = trace.attempting.deployment
             usage = decoder.usage if decoder is not None else None
             trace.answered_by = deployment
-            trace.meter(deployment, usage or run.estimated())
+            if not run.call.counting:
+                trace.meter(deployment, usage or run.estimated())
             trace.abandoned(trace.attempting, time.monotonic())
             self._keep(run, deployment.name)
         self._booking.book(trace)

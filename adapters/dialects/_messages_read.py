@@ -36,6 +36,8 @@ from gateway.core.types import Call
 
 PROVIDER: Final = "anthropic"
 
+_UNSET: Final = -1  # what Anthropic takes for no `top_p` and no `top_k`, as recorded traffic shows
+
 _decode: Final = msgspec.json.Decoder().decode
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -61,8 +63,8 @@ def conversation(call: Call) -> Conversation:
         parallel_tool_calls=parallel,
         max_tokens=integer(body, "max_tokens"),
         temperature=number(body, "temperature", 0.0, 1.0),
-        top_p=number(body, "top_p", 0.0, 1.0),
-        top_k=integer(body, "top_k"),
+        top_p=None if body.get("top_p") == _UNSET else number(body, "top_p", 0.0, 1.0),
+        top_k=None if body.get("top_k") == _UNSET else integer(body, "top_k"),
         stop=tuple(stop),
         response_format=response_format(body),
         reasoning_effort=effort_of(body),

@@ -16,9 +16,20 @@ from typing import Final
 
 import msgspec
 
-from adapters._blocks import UNREADABLE
 from adapters._signatures import wrap
-from adapters.dialects._messages_read import OF_BLOCK, OF_TEXT, PROVIDER
+from adapters.dialects._messages_parts import (
+    citation,
+    ending,
+    image,
+    message,
+    message_usage,
+    opaque,
+    redacted,
+    signature,
+    tool_input,
+    usage_object,
+)
+from adapters.dialects._messages_read import OF_TEXT
 from gateway.core.blocks import (
     Begin,
     Citation,
@@ -42,121 +53,27 @@ from gateway.core.types import Call
 
 _encode: Final = msgspec.json.Encoder().encode
 
-_STOPS: Final[Mapping[str, str]] = {
-    "stop": "end_turn",
-    "length": "max_tokens",
-    "tool_calls": "tool_use",
-    "content_filter": "refusal",
-}
-# Anthropic's own words say more than ours; a provider of its models may give them.
-# https://platform.claude.com/docs/en/build-with-claude/handling-stop-reasons (2026-11)
-_NATIVE_STOPS: Final = frozenset({*_STOPS.values(), "stop_sequence", "pause_turn", "model_context_window_exceeded"})
-
-# What Anthropic's schema allows for `service_tier`; the field is left out for any other.
-_TIERS: Final = {"standard": "standard", "default": "standard", "priority": "priority", "batch": "batch"}
-
 
 def writer(call: Call, model: str) -> Writer:
     """Returns a writer for one answer; `model` is shown where the provider does not name its own."""
     return _Stream(call, model) if call.stream else _Whole(call, model)
 
 
-def usage_object(usage: Usage | None) -> dict[str, Json]:
-    """Writes usage as Anthropic counts it: `input_tokens` are those that no cache had a part in.
-
-    Of the counts that the schema requires, those that nobody reported are 0.
-    """
-    usage = usage or Usage()
-    written: dict[str, Json] = {
-        "input_tokens": usage.fresh_input + usage.audio_input + usage.image_input,
-        "cache_creation_input_tokens": usage.cache_write_5m + usage.cache_write_1h,
-        "cache_read_input_tokens": usage.cached_input,
-        "output_tokens": usage.output_tokens,
-    }
-    if usage.reasoning:
-        written["output_tokens_details"] = {"thinking_tokens": usage.reasoning}
-    return written
-
-
-def _message_usage(usage: Usage | None) -> dict[str, Json]:
-    """Writes the usage of a whole message, or of a stream's beginning, which has the split of cache writes too."""
-    usage = usage or Usage()
-    written = usage_object(usage)
-    written["cache_creation"] = {
-        "ephemeral_5m_input_tokens": usage.cache_write_5m,
-        "ephemeral_1h_input_tokens": usage.cache_write_1h,
-    }
-    tier = _TIERS.get(usage.service_tier or "")
-    if tier is not None:
-        written["service_tier"] = tier
-    return written
-
-
-def _ending(event: Finished | None, called: bool, refusal: str) -> dict[str, Json]:
-    """Writes why the answer stopped; a word that nobody here knows goes on as it is, and is never a natural end."""
-    if event is None:
-        return {"stop_reason": None, "stop_sequence": None}
-    reason = _STOPS.get(event.finish, event.finish)
-    if event.native in _NATIVE_STOPS:
-        reason = event.native
-    elif reason == "end_turn":
-        if called:  # OpenAI ends a call that was forced with "stop", and Gemini every one
-            reason = "tool_use"
-        elif event.stop_sequence is not None:
-            reason = "stop_sequence"
-        elif refusal:
-            reason = "refusal"
-    ending: dict[str, Json] = {"stop_reason": reason, "stop_sequence": event.stop_sequence}
-    if reason == "refusal":
-        ending["stop_details"] = {"type": "refusal", "category": None, "explanation": refusal or None}
-    return ending
-
-
-def _signature(event: ThinkingEnd) -> str:
-    """Returns the signature of a thinking block: Anthropic's bare, any other framed, so that Anthropic never sees it."""
-    if event.provider == PROVIDER:
-        return event.signature or ""
-    return wrap(event.id or "", event.signature or "", event.provider)
-
-
-def _redacted(data: str, provider: str | None) -> dict[str, Json]:
-    framed = data if provider == PROVIDER else wrap("", data, provider)
-    return {"type": "redacted_thinking", "data": framed}
-
-
-def _opaque(event: OpaqueBlock) -> Json:
-    if event.provider == PROVIDER:
-        return event.value
-    return {"type": "redacted_thinking", "data": wrap(OF_BLOCK, _encode(event.value).decode(), event.provider)}
-
-
-def _image(event: ImagePart) -> dict[str, Json]:
-    return {"type": "image", "source": {"type": "base64", "media_type": event.media_type, "data": event.data}}
-
-
-def _citation(value: Json) -> Json:
-    """Returns a citation in Anthropic's form; of one of the web's, Anthropic's has no span and wants an index."""
-    kind = value.get("type") if isinstance(value, dict) else None
-    if isinstance(kind, str) and kind.endswith("_location"):
-        return {name: part for name, part in value.items() if name not in ("start_index", "end_index")}
-    given = value.get("url_citation") or value if isinstance(value, dict) else {}
-    url = given.get("url") or given.get("source")
-    if not isinstance(url, str):
-        return None
-    title = given.get("title")
-    return {
-        "type": "web_search_result_location",
-        "url": url,
-        "title": title if isinstance(title, str) else None,
-        "cited_text": str(given.get("cited_text") or ""),
-        "encrypted_index": "",
-    }
-
-
 class _Stream:
     """Events; `message_start` comes with the provider's name for the answer, `message_stop` is the last."""
 
-    __slots__ = ("_begun", "_call", "_finished", "_index", "_model", "_open", "_refusal", "_text_head", "_tools", "_usage")
+    __slots__ = (
+        "_begun",
+        "_call",
+        "_finished",
+        "_index",
+        "_model",
+        "_open",
+        "_refusal",
+        "_text_head",
+        "_tools",
+        "_usage",
+    )
 
     def __init__(self, call: Call, model: str) -> None:
         self._call = call
@@ -208,23 +125,23 @@ class _Stream:
             self._refusal.append(event.text)
             return self.write(TextDelta(event.text))
         if isinstance(event, Citation):
-            cited = _citation(event.value) if self._open == "text" else None
+            cited = citation(event.value) if self._open == "text" else None
             return b"" if cited is None else self._delta(self._index, b'"citations_delta","citation":' + _encode(cited))
         if isinstance(event, OpaqueBlock):
-            return self._whole(_opaque(event))
+            return self._whole(opaque(event))
         if isinstance(event, ImagePart):
-            return self._whole(_image(event))
+            return self._whole(image(event))
         if isinstance(event, Finished):
             self._finished = event
         return b""
 
     def end(self) -> bytes:
         opening = self._close() if self._begun else self._begin("", "")
-        ending = _ending(self._finished, bool(self._tools), "".join(self._refusal))
+        stop = ending(self._finished, bool(self._tools), "".join(self._refusal))
         return b"".join(
             (
                 opening,
-                _event(b"message_delta", {"delta": ending, "usage": usage_object(self._usage)}),
+                _event(b"message_delta", {"delta": stop, "usage": usage_object(self._usage)}),
                 b'event: message_stop\ndata: {"type":"message_stop"}\n\n',
             )
         )
@@ -234,10 +151,10 @@ class _Stream:
     def _begin(self, answer_id: str, model: str) -> bytes:
         """Writes the message's beginning; its usage is a skeleton where the provider has not told its own yet."""
         self._begun = True
-        usage = _message_usage(self._usage)
+        usage = message_usage(self._usage)
         usage["output_tokens"] = usage["output_tokens"] or 1  # as Anthropic's own begin; the end's count replaces it
-        message = _message(answer_id or self._call.id, model or self._model, [], usage)
-        return _event(b"message_start", {"message": {**message, "stop_reason": None, "stop_sequence": None}})
+        begun = message(answer_id or self._call.id, model or self._model, [], usage)
+        return _event(b"message_start", {"message": {**begun, "stop_reason": None, "stop_sequence": None}})
 
     def _start(self, kind: str, block: Json) -> bytes:
         """Opens a block; whatever is open is closed before it."""
@@ -285,13 +202,13 @@ class _Stream:
 
     def _thought(self, event: ThinkingEnd) -> bytes:
         if event.redacted is not None:
-            return self._whole(_redacted(event.redacted, event.provider))
+            return self._whole(redacted(event.redacted, event.provider))
         opening = b""
         if self._open != "thinking":
             if event.signature is None:
                 return b""
             opening = self._think()
-        signed = self._signed(_signature(event))
+        signed = self._signed(signature(event))
         self._open = "whole"
         return opening + signed + self._close()
 
@@ -324,13 +241,13 @@ class _Whole:
     def end(self) -> bytes:
         self._close()
         cut = self._finished is not None and self._finished.finish == "length"
-        message = _message(
+        whole = message(
             self._begin.id or self._call.id,
             self._begin.model or self._model,
             [_filled(block, "".join(pieces), cut) for block, pieces in self._content],
-            _message_usage(self._usage),
+            message_usage(self._usage),
         )
-        return _encode({**message, **_ending(self._finished, bool(self._tools), "".join(self._refusal))})
+        return _encode({**whole, **ending(self._finished, bool(self._tools), "".join(self._refusal))})
 
     def _gather(self, event: Event) -> None:
         if isinstance(event, TextDelta):
@@ -355,13 +272,13 @@ class _Whole:
             self._refusal.append(event.text)
             self._text(event.text)
         elif isinstance(event, Citation):
-            cited = _citation(event.value) if self._open == "text" else None
+            cited = citation(event.value) if self._open == "text" else None
             if cited is not None:
                 self._content[-1][0].setdefault("citations", []).append(cited)
         elif isinstance(event, OpaqueBlock):
-            self._start("whole", _opaque(event))
+            self._start("whole", opaque(event))
         elif isinstance(event, ImagePart):
-            self._start("whole", _image(event))
+            self._start("whole", image(event))
         elif isinstance(event, Finished):
             self._finished = event
 
@@ -385,13 +302,13 @@ class _Whole:
 
     def _thought(self, event: ThinkingEnd) -> None:
         if event.redacted is not None:
-            self._start("whole", _redacted(event.redacted, event.provider))
+            self._start("whole", redacted(event.redacted, event.provider))
             return
         if self._open != "thinking":
             if event.signature is None:
                 return
             self._start("thinking", {"type": "thinking", "thinking": ""})
-        self._content[-1][0]["signature"] = _signature(event)
+        self._content[-1][0]["signature"] = signature(event)
         self._open = ""
 
 
@@ -399,35 +316,9 @@ def _filled(block: dict[str, Json], text: str, cut: bool) -> dict[str, Json]:
     """Returns a block with the text that came for it."""
     kind = block["type"]
     if kind == "tool_use":
-        return {**block, "input": _input(text, cut)}
+        return {**block, "input": tool_input(text, cut)}
     return {**block, kind: text} if kind in ("text", "thinking") else block
-
-
-def _message(answer_id: str, model: str, content: list[dict[str, Json]], usage: Json) -> dict[str, Json]:
-    return {
-        "id": answer_id,
-        "type": "message",
-        "role": "assistant",
-        "model": model,
-        "content": content,
-        "usage": usage,
-    }
 
 
 def _event(name: bytes, fields: Mapping[str, Json]) -> bytes:
     return b'event: %b\ndata: {"type":"%b",%b\n\n' % (name, name, _encode(fields)[1:])
-
-
-def _input(arguments: str, cut: bool) -> Json:
-    """Returns a tool's input as the object it must be.
-
-    Words that are none go in as Anthropic asks its own callers to send them back:
-    https://platform.claude.com/docs/en/agents-and-tools/tool-use/fine-grained-tool-streaming (2026-11)
-    """
-    try:
-        read = msgspec.json.decode(arguments) if arguments.strip() else {}
-    except UNREADABLE:
-        read = None
-    if isinstance(read, dict):
-        return read
-    return {} if cut else {"INVALID_JSON": arguments}

@@ -1,7 +1,8 @@
-"""Anthropic's token counts, as callers ask for them: https://platform.claude.com/docs/en/api/messages-count-tokens (2026-11).
+"""Anthropic's token counts, as callers ask for them.
 
-The request is that of a message, and is planned like one: what is counted is what would be asked of the place it would
-go to. A provider that counts is asked (`Deployment.counts`); for every other one the gateway estimates, and says so.
+Source: https://platform.claude.com/docs/en/api/messages-count-tokens (2026-11). The request is that of a message, and
+is planned like one: what is counted is what would be asked of the place it would go to. A provider that counts is asked
+(`Deployment.counts`); for every other one the gateway estimates, and says so.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ _ENDPOINTS: Final = frozenset({"chat", "completions", "embeddings"})
 _NOT_ASKED: Final = ("stream", "stream_options", "user", "metadata")
 
 # Fields by which a provider does more than answer: it searches, or keeps the conversation.
-_SIDE_EFFECTS: Final = ("web_search_options", "store")
+_SIDE_EFFECTS: Final = ("web_search_options", "store", "mcp_servers", "container")
 
 _CALLERS_TOOLS: Final = frozenset({"function", "custom"})  # run by the caller; every other type runs at the provider
 
@@ -96,6 +96,7 @@ class Cache:
             call.dialect,
             call.endpoint,
             call.strict,
+            call.forwarded,
             epoch,
         )
         return hashlib.sha256(msgspec.json.encode((head, body), order="sorted")).digest()

@@ -44,10 +44,14 @@ class Decoder(Protocol):
     started: bool  # content has been seen: text, reasoning, a tool call; not a role, a ping, an empty delta
     progress: int  # counts pieces of content: what the idle deadline watches (keep-alive comments are none)
     finish: str | None  # stop | length | tool_calls | content_filter | the provider's own word
-    usage: Usage | None
     output_bytes: int  # of content relayed so far, for an estimate where no usage comes
     dropped: int  # events that were not JSON and were not passed on
     complete: bool  # a proper end has been seen; what follows is not awaited
+
+    @property
+    def usage(self) -> Usage | None:
+        """What the answer used so far, where anything is known of it."""
+        ...
 
     def feed(self, data: bytes) -> Iterable[bytes]:
         """Returns what goes to the caller now; raises UpstreamError on an in-band error."""

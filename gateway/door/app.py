@@ -16,12 +16,6 @@ Handler = Callable[[Message, Receive, Send], Awaitable[None]]
 
 JSON: Final = (b"content-type", b"application/json")
 
-# What clients ask for by default, and we do not speak: they can be set to something else.
-_NOT_SPOKEN: Final = {
-    "/messages": "Anthropic's Messages API is not spoken here: use a client for OpenAI's chat completions",
-}
-
-
 class Door:
     """Dispatches by path and method. `routes`: exact path -> method -> handler; `prefixes` are tried after those."""
 
@@ -56,8 +50,6 @@ class Door:
 
     def _advice(self, path: str) -> str:
         """Says what somebody may have wanted who asked for a path that is none."""
-        if (advice := _NOT_SPOKEN.get(path.removeprefix("/v1"))) is not None:
-            return advice
         close = difflib.get_close_matches(path[:100], self._routes, n=1, cutoff=0.6)
         return f"did you mean {close[0]}?" if close else "a client's base URL ends in /v1"
 

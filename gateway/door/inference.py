@@ -17,17 +17,23 @@ from gateway.pipeline import Ask, Pipeline
 class Reply:
     """The caller's side of one answer, as the pipeline writes it."""
 
-    __slots__ = ("_dialect", "_send", "push", "started")
+    __slots__ = ("_call_id", "_dialect", "_more", "_send", "push", "started")
 
-    def __init__(self, send: Send, dialect: Dialect, push: Callable[[bytes], bool] | None) -> None:
+    def __init__(
+        self, send: Send, dialect: Dialect, push: Callable[[bytes], bool] | None, call_id: str, more: RawHeaders
+    ) -> None:
         self._send = send
         self.push = push
         self._dialect = dialect
+        self._call_id = call_id
+        self._more = more
         self.started = False
 
     async def start(self, status: int, headers: RawHeaders) -> None:
         """Begins the answer; its head leaves with the first piece of its body."""
         self.started = True
+        if self._more:
+            headers = [*headers, *self._more]
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
 
     def write(self, data: bytes) -> Awaitable[None]:
@@ -40,18 +46,22 @@ class Reply:
 
     async def break_off(self, error: CallError) -> None:
         """Ends a stream that has begun with an error in the caller's dialect."""
+        error.request_id = self._call_id
         await self.finish(self._dialect.error_event(error))
 
 
-def handler(pipeline: Pipeline, dialect: Dialect, guard: OpenGuard, max_body_bytes: int) -> Handler:
-    """Returns the handler of one dialect's endpoint."""
+def handler(
+    pipeline: Pipeline, dialect: Dialect, guard: OpenGuard, max_body_bytes: int, id_header: bytes | None = None
+) -> Handler:
+    """Returns the handler of one dialect's endpoint; `id_header` names the call where its clients look for that."""
 
     async def handle(scope: Message, receive: Receive, send: Send) -> None:
         arrived_at = time.monotonic()
         call_id = pipeline.next_id()
-        reply = Reply(send, dialect, scope.get(PUSH))
+        named: RawHeaders = [(id_header, call_id.encode())] if id_header is not None else []
+        reply = Reply(send, dialect, scope.get(PUSH), call_id, named)
         headers: Headers = scope["headers"]
-        decided: RawHeaders = []
+        decided: RawHeaders = [*named]
         try:
             if pipeline.snapshot.open_door:
                 guard.check(headers, "POST")
@@ -60,6 +70,7 @@ def handler(pipeline: Pipeline, dialect: Dialect, guard: OpenGuard, max_body_byt
             decided.append((b"x-headgate-decision", call_id.encode()))  # from here on it has a receipt
             await pipeline.answer(Ask(call_id, dialect, headers, body, principal, arrived_at), reply)
         except CallError as error:
+            error.request_id = call_id
             await answer_error(send, error, dialect.error(error), call_id, decided)
         except ClientGone:
             return

@@ -11,7 +11,9 @@ import msgspec
 from adapters import anthropic, azure, bedrock, cohere, compatible, gemini, ollama, openai, vertex, vllm
 from adapters.dialects.chat import ChatDialect
 from adapters.dialects.completions import CompletionsDialect
+from adapters.dialects.count_tokens import CountTokensDialect
 from adapters.dialects.embeddings import EmbeddingsDialect
+from adapters.dialects.messages import MessagesDialect
 from adapters.dialects.responses import ResponsesDialect
 from gateway.config import Kind
 from gateway.config.providers import Provider
@@ -33,7 +35,7 @@ class Wire(msgspec.Struct, frozen=True):
 
     `path` is where its API begins on a server that is written without a path. `settings` are those of `CloudSettings`
     that it takes; `signer` makes what signs its requests (files are found from the config's folder), where a config
-    gives an identity instead of a key.
+    gives an identity instead of a key. `counts`: it counts a prompt's tokens for whoever asks (`Call.counting`).
     """
 
     adapter: Callable[[], Adapter]
@@ -42,13 +44,14 @@ class Wire(msgspec.Struct, frozen=True):
     serves: frozenset[str] = _OPENAI_FAMILIES
     path: str = ""
     settings: frozenset[str] = frozenset()
+    counts: bool = False
     signer: Callable[[Provider, Path], Signer | None] | None = None
     address: Callable[[str | None], str] | None = None  # region -> base URL, where it depends on it
 
 
 WIRES: Final[Mapping[str, Wire]] = {
     "openai": Wire(openai.adapter, openai.BASE_URL),
-    "anthropic": Wire(anthropic.adapter, anthropic.BASE_URL, serves=frozenset({"chat"})),
+    "anthropic": Wire(anthropic.adapter, anthropic.BASE_URL, serves=frozenset({"chat"}), counts=True),
     "cohere": Wire(cohere.adapter, cohere.BASE_URL, serves=_CHAT_AND_EMBEDDINGS, path="/v2"),
     "ollama_native": Wire(ollama.adapter, ollama.BASE_URL, needs_key=False, serves=_CHAT_AND_EMBEDDINGS, path="/api"),
     "bedrock": Wire(
@@ -105,4 +108,6 @@ DIALECTS: Final[Mapping[str, Dialect]] = {
     "completions": CompletionsDialect(),
     "embeddings": EmbeddingsDialect(),
     "responses": ResponsesDialect(),
+    "messages": MessagesDialect(),
+    "count_tokens": CountTokensDialect(),
 }

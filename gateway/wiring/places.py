@@ -158,6 +158,7 @@ def places_of(
             timeouts=deployment.timeouts.onto(provider.timeouts.onto(Timeouts())),
             disabled=loaded.disabled.get(deployment.provider),
             options=_options(provider, deployment),
+            counts=wire.counts,
         )
     return places
 

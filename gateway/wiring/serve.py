@@ -36,7 +36,11 @@ _PATHS = {
     "/completions": "completions",
     "/embeddings": "embeddings",
     "/responses": "responses",
+    "/messages": "messages",
+    "/messages/count_tokens": "count_tokens",
 }
+# Where a dialect's clients look for a call's id beside `x-request-id`.
+_ID_HEADERS = {"messages": b"request-id", "count_tokens": b"request-id"}
 
 
 async def serve(
@@ -107,9 +111,11 @@ def _door(runtime: Runtime, host: str, admin_hash: str, draining: Callable[[], b
     for prefix in ("/v1", ""):  # some clients are given the base URL without its version
         for path, dialect in _PATHS.items():
             routes[prefix + path] = {
-                "POST": inference.handler(pipeline, DIALECTS[dialect], guard, config.server.max_body)
+                "POST": inference.handler(
+                    pipeline, DIALECTS[dialect], guard, config.server.max_body, _ID_HEADERS.get(dialect)
+                )
             }
-        routes[f"{prefix}/models"] = {"GET": models.handler(pipeline, guard, f"{prefix}/models")}
+        routes[f"{prefix}/models"] = {"GET": models.handler(pipeline, guard, f"{prefix}/models", DIALECTS["messages"])}
     routes["/healthz"] = {"GET": probes.health()}
     routes["/readyz"] = {
         "GET": probes.readiness(lambda: ["the gateway is stopping"] if draining() else runtime.problems())
@@ -119,7 +125,7 @@ def _door(runtime: Runtime, host: str, admin_hash: str, draining: Callable[[], b
     return Door(
         routes,
         {
-            "/v1/models/": {"GET": models.handler(pipeline, guard, "/v1/models")},
+            "/v1/models/": {"GET": models.handler(pipeline, guard, "/v1/models", DIALECTS["messages"])},
             **{
                 f"{prefix}/responses/": {
                     "*": responses.handler(pipeline, DIALECTS["responses"], guard, f"{prefix}/responses/")

@@ -207,9 +207,9 @@ def test_the_callers_betas_and_ours_are_one_header() -> None:
 
 
 def test_keys_and_oauth_tokens_are_told_apart() -> None:
-    version = (b"anthropic-version", b"2023-06-01")
-    assert ADAPTER.authorize("sk-ant-api03-x") == ((b"x-api-key", b"sk-ant-api03-x"), version)
-    assert ADAPTER.authorize("sk-ant-oat01-x") == ((b"authorization", b"Bearer sk-ant-oat01-x"), version)
+    assert ADAPTER.authorize("sk-ant-api03-x") == ((b"x-api-key", b"sk-ant-api03-x"),)
+    assert ADAPTER.authorize("sk-ant-oat01-x") == ((b"authorization", b"Bearer sk-ant-oat01-x"),)
+    assert (b"anthropic-version", b"2023-06-01") in encode().headers
 
 
 def test_the_path_has_its_version_once() -> None:
