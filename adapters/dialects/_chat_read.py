@@ -2,8 +2,8 @@
 
 `Conversation.messages` has one turn for each message of the caller, so that an adapter can name `messages.3` in an
 error of its own. Fields beyond OpenAI's that carry a provider's things back (`cache_control`, `thinking_blocks`,
-`provider_blocks`, `reasoning_content`, `is_error`, `thinking`, `top_k`) are the ones the chat writer writes, or
-that the field's clients already send.
+`provider_blocks`, `reasoning_content`, `extra_content`, `is_error`, `thinking`, `top_k`) are the ones the chat writer
+writes, or that the field's clients already send.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ from typing import Final
 import msgspec
 
 from adapters._blocks import UNREADABLE
+from adapters._signatures import unwrap
 from adapters.dialects._chat_fields import boolean, integer, number, object_of, objects, required, string, wrong
+from adapters.dialects._chat_signatures import signature_in
 from adapters.dialects._chat_tools import response_format, tool_choice, tools
 from gateway.core.blocks import (
     Audio,
@@ -261,7 +263,9 @@ def _file(part: Mapping[str, Json], where: str) -> Block:
 
 
 def _result(message: Mapping[str, Json], where: str, call_id: str) -> ToolResult:
-    return ToolResult(call_id, _content(message, where, "tool"), boolean(message, "is_error", where) or False)
+    return ToolResult(
+        unwrap(call_id)[0], _content(message, where, "tool"), boolean(message, "is_error", where) or False
+    )
 
 
 # -- the assistant's turn -----------------------------------------------------------------------------------------
@@ -278,10 +282,12 @@ def _assistant(message: Mapping[str, Json], where: str, index: int, functions: d
         field = f"{where}.tool_calls.{place}"
         if call.get("type", "function") != "function":
             raise wrong(f"{field}.type", '"function"')
-        blocks.append(_tool_call(call.get("function"), f"{field}.function", required(call, "id", field)))
+        call_id, signature, provider = unwrap(required(call, "id", field))
+        if signature is None:
+            signature, provider = signature_in(call)
+        called = _tool_call(call.get("function"), f"{field}.function", call_id)
         marker = call.get("cache_control")
-        if marker is not None:
-            blocks[-1] = msgspec.structs.replace(blocks[-1], cache=marker)
+        blocks.append(msgspec.structs.replace(called, signature=signature, provider=provider, cache=marker))
     function_call = message.get("function_call")
     if function_call is not None:
         called = _tool_call(function_call, f"{where}.function_call", f"function_{index}")
@@ -323,7 +329,8 @@ def _interleaved(message: Mapping[str, Json], where: str) -> list[Block]:
             blocks.append(Text(whole.text[done:offset]))
             done = offset
         blocks.append(block)
-    blocks.append(Text(whole.text[done:], whole.cache))
+    signature, signed_by = signature_in(message)
+    blocks.append(Text(whole.text[done:], whole.cache, signature=signature, provider=signed_by))
     return blocks
 
 
@@ -338,4 +345,5 @@ def _thinking(part: Mapping[str, Json], where: str) -> Block:
         return RedactedThinking(required(part, "data", where), provider)
     if part.get("type") != "thinking":
         raise wrong(f"{where}.type", "thinking or redacted_thinking")
-    return Thinking(string(part, "thinking", where) or "", string(part, "signature", where), provider)
+    text, signature = string(part, "thinking", where) or "", string(part, "signature", where)
+    return Thinking(text, signature, provider, string(part, "id", where))

@@ -2,7 +2,8 @@
 
 What OpenAI's schema has no field for rides in extensions: `reasoning_content`; `thinking_blocks` with the signatures
 that must go back; `provider_blocks`, which only their provider reads, with the place they stood at; `citations`
-that have no URL; `native_finish_reason` and `stop_sequence` beside a finish. In a stream each element of such a list
+that have no URL; `native_finish_reason` and `stop_sequence` beside a finish; `extra_content` with the signature of a
+tool call, which its id holds too, or of the text. In a stream each element of such a list
 carries an `index`, because the official SDKs merge lists by it.
 """
 
@@ -12,6 +13,8 @@ from typing import Final
 
 import msgspec
 
+from adapters._signatures import wrap
+from adapters.dialects._chat_signatures import with_signature
 from gateway.core.blocks import (
     Begin,
     Citation,
@@ -22,6 +25,7 @@ from gateway.core.blocks import (
     OpaqueBlock,
     RefusalDelta,
     TextDelta,
+    TextEnd,
     ThinkingDelta,
     ThinkingEnd,
     ToolCallBegin,
@@ -89,6 +93,7 @@ class _Choice:
         "provider_blocks",
         "reasoning",
         "refusal",
+        "signed",
         "text",
         "thinking",
         "thinking_blocks",
@@ -106,7 +111,8 @@ class _Choice:
         self.text: list[str] = []
         self.reasoning: list[str] = []
         self.refusal: list[str] = []
-        self.tool_calls: list[tuple[str, str, list[str]]] = []
+        self.tool_calls: list[tuple[ToolCallBegin, list[str]]] = []
+        self.signed: TextEnd | None = None
         self.finished: Finished | None = None
 
     def thinking_block(self, event: ThinkingEnd) -> Json:
@@ -116,6 +122,8 @@ class _Choice:
             block: dict[str, Json] = {"type": "redacted_thinking", "data": event.redacted}
         elif event.signature is not None:
             block = {"type": "thinking", "thinking": text, "signature": event.signature}
+            if event.id is not None:
+                block["id"] = event.id
         else:
             return None
         if event.provider is not None:
@@ -197,11 +205,7 @@ class _Stream:
             choice.thinking.append(event.text)
             return self._delta(number, b'"reasoning_content":' + _encode(event.text))
         if isinstance(event, ToolCallBegin):
-            return self._delta(
-                number,
-                b'"tool_calls":[{"index":%d,"id":%b,"type":"function","function":{"name":%b,"arguments":""}}]'
-                % (event.index, _encode(event.id), _encode(event.name)),
-            )
+            return self._delta(number, _encode({"tool_calls": [{"index": event.index, **_call(event, "")}]})[1:-1])
         if isinstance(event, Finished):
             return self._finish(event)
         if isinstance(event, ThinkingEnd):
@@ -217,6 +221,9 @@ class _Stream:
             return self._element(number, name, index + 1, citation)
         if isinstance(event, RefusalDelta):
             return self._delta(number, b'"refusal":' + _encode(event.text))
+        if isinstance(event, TextEnd):
+            signed = with_signature({}, event.signature, event.provider)
+            return self._delta(number, _encode(signed)[1:-1]) if signed else b""
         return b""
 
     def end(self) -> bytes:
@@ -310,9 +317,11 @@ def _gather(choice: _Choice, event: Event) -> None:
     elif isinstance(event, ThinkingEnd):
         choice.thinking_block(event)
     elif isinstance(event, ToolCallBegin):
-        choice.tool_calls.append((event.id, event.name, []))
+        choice.tool_calls.append((event, []))
     elif isinstance(event, ToolCallDelta):
-        choice.tool_calls[event.index][2].append(event.arguments)
+        choice.tool_calls[event.index][1].append(event.arguments)
+    elif isinstance(event, TextEnd):
+        choice.signed = event if event.signature is not None else choice.signed
     elif isinstance(event, RefusalDelta):
         choice.refusal.append(event.text)
     elif isinstance(event, Citation):
@@ -337,11 +346,20 @@ def _message(choice: _Choice) -> dict[str, Json]:
         if elements:
             message[name] = elements
     if choice.tool_calls:
-        message["tool_calls"] = [
-            {"id": call_id, "type": "function", "function": {"name": name, "arguments": "".join(arguments)}}
-            for call_id, name, arguments in choice.tool_calls
-        ]
+        message["tool_calls"] = [_call(begun, "".join(arguments)) for begun, arguments in choice.tool_calls]
+    if choice.signed is not None:
+        with_signature(message, choice.signed.signature, choice.signed.provider)
     return message
+
+
+def _call(event: ToolCallBegin, arguments: str) -> dict[str, Json]:
+    """Writes a tool call; a signature over it stands in Google's field, and in the id, which every client keeps."""
+    written: dict[str, Json] = {
+        "id": wrap(event.id, event.signature, event.provider),
+        "type": "function",
+        "function": {"name": event.name, "arguments": arguments},
+    }
+    return with_signature(written, event.signature, event.provider)
 
 
 def _ending(event: Finished | None) -> dict[str, Json]:

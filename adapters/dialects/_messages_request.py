@@ -107,8 +107,8 @@ def read_call(dialect: str, call_id: str, body: bytes, headers: Headers, receive
         marks.strict,
         counting or (not request.container and not request.mcp_servers and _are_harmless(request.tools)),
         received_at,
-        _forwarded(headers),
-        counting,
+        forwarded=_forwarded(headers),
+        counting=counting,
     )
 
 
