@@ -66,7 +66,7 @@ def message_usage(usage: Usage | None) -> dict[str, Json]:
 def ending(event: Finished | None, called: bool, refusal: str) -> dict[str, Json]:
     """Writes why the answer stopped; a word that nobody here knows goes on as it is, and is never a natural end."""
     if event is None:
-        return {"stop_reason": None, "stop_sequence": None}
+        return {"stop_reason": None, "stop_sequence": None, "stop_details": None}
     reason = _STOPS.get(event.finish, event.finish)
     if event.native in _NATIVE_STOPS:
         reason = event.native
@@ -77,10 +77,8 @@ def ending(event: Finished | None, called: bool, refusal: str) -> dict[str, Json
             reason = "stop_sequence"
         elif refusal:
             reason = "refusal"
-    ending: dict[str, Json] = {"stop_reason": reason, "stop_sequence": event.stop_sequence}
-    if reason == "refusal":
-        ending["stop_details"] = {"type": "refusal", "category": None, "explanation": refusal or None}
-    return ending
+    details = {"type": "refusal", "category": None, "explanation": refusal or None} if reason == "refusal" else None
+    return {"stop_reason": reason, "stop_sequence": event.stop_sequence, "stop_details": details}
 
 
 def signature(event: ThinkingEnd) -> str:
