@@ -5,7 +5,7 @@ Source: https://platform.claude.com/docs/en/api/messages (2026-11-20).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -27,8 +27,7 @@ BASE_URL: Final = "https://api.anthropic.com/v1"
 _VERSION: Final = (b"anthropic-version", b"2023-06-01")
 _OAUTH_PREFIX: Final = "sk-ant-oat"
 
-# Callers' dialects that are this very wire -> where their requests go.
-_RELAYED: Final[Mapping[str, bytes]] = {"messages": b"/messages", "count_tokens": b"/messages/count_tokens"}
+_RELAYED: Final = "messages"  # the callers' dialect that is this very wire
 
 
 class AnthropicAdapter:
@@ -48,9 +47,9 @@ class AnthropicAdapter:
 
     def encode(self, call: Call, deployment: Deployment, dialect: Dialect, fetched: Fetched) -> UpstreamRequest:
         """Writes the request; raises BadRequest naming the field that Anthropic cannot express."""
-        path = _RELAYED.get(call.dialect)
-        if path is not None:
-            return relayed(call, deployment, _base(deployment) + path, (_VERSION,))
+        if call.dialect == _RELAYED:
+            path = _base(deployment) + (b"/messages/count_tokens" if call.counting else b"/messages")
+            return relayed(call, deployment, path, (_VERSION,))
         if call.endpoint != "chat":
             raise BadRequest(f"Anthropic has no {call.endpoint}", param="model")
         request = encode_request(call, dialect.conversation(call), deployment)
@@ -59,7 +58,7 @@ class AnthropicAdapter:
     def decoder(self, call: Call, deployment: Deployment, dialect: Dialect) -> Decoder:
         if call.counting:
             return CountRelay()
-        if call.dialect in _RELAYED:
+        if call.dialect == _RELAYED:
             return StreamRelay() if call.stream else UnaryRelay()
 
         def undo() -> Answering:

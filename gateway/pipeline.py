@@ -200,7 +200,8 @@ class Pipeline:
         place = plan.candidates[0]
         if place.counts:
             able = tuple(each for each in plan.candidates if each.counts)
-            run.plan = trace.plan = msgspec.structs.replace(plan, candidates=able, scores=())
+            note = f"{plan.note}, for a count of its tokens".removeprefix(", ")
+            run.plan = trace.plan = msgspec.structs.replace(plan, candidates=able, scores=(), note=note)
             trace.input_tokens = 0  # nothing is used, also where this process ends meanwhile
             await self._answer(run, reply)
             return
@@ -210,10 +211,11 @@ class Pipeline:
         writer.write(Metered(Usage(fresh_input=trace.input_tokens, estimated=True)))
         body = writer.end()
         trace.warnings = ("input_tokens: estimated from the size of the request",)
-        trace.status, trace.answered_by = 200, place
-        trace.sent_at = trace.first_at = trace.last_at = time.monotonic()
+        trace.status = 200  # answered by nobody: it would go to the first
+        trace.sent_at = time.monotonic()
         self._booking.book(trace)
-        await reply.start(200, [*answer_headers(run, place.name), (b"content-length", b"%d" % len(body))])
+        headers = [header for header in answer_headers(run, "") if header[0] != b"x-headgate-deployment"]
+        await reply.start(200, [*headers, (b"content-length", b"%d" % len(body))])
         await reply.finish(body)
 
     async def _attempt_all(self, run: Run, reply: Reply) -> None:

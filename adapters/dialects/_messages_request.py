@@ -80,8 +80,11 @@ _FORWARDED: Final = {
 }
 
 
-def read_call(dialect: str, call_id: str, body: bytes, headers: Headers, received_at: int, counting: bool) -> Call:
-    """Reads a request; raises BadRequest with the field in `param`. Unknown fields are the provider's."""
+def read_call(call_id: str, body: bytes, headers: Headers, received_at: int, counting: bool) -> Call:
+    """Reads a request; raises BadRequest with the field in `param`. Unknown fields are the provider's.
+
+    A request to count is a call of the same dialect: rules that speak of messages hold for it too.
+    """
     request = read_body(body, _request)
     marks = read_headers(headers)
     needs, has_media = _needs(request)
@@ -90,7 +93,7 @@ def read_call(dialect: str, call_id: str, body: bytes, headers: Headers, receive
     return Call(
         call_id,
         "chat",
-        dialect,
+        "messages",
         body,
         request.model or None,
         request.stream is True and not counting,

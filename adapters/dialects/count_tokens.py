@@ -28,7 +28,7 @@ class CountTokensDialect:
 
     def parse(self, call_id: str, body: bytes, headers: Headers, received_at: int = 0) -> Call:
         """Reads what routing needs; raises BadRequest with the field in `param`. A count is never kept."""
-        return read_call("count_tokens", call_id, body, headers, received_at, counting=True)
+        return read_call(call_id, body, headers, received_at, counting=True)
 
     def conversation(self, call: Call) -> Conversation:
         return conversation(call)

@@ -23,7 +23,7 @@ class MessagesDialect:
 
     def parse(self, call_id: str, body: bytes, headers: Headers, received_at: int = 0) -> Call:
         """Reads what routing needs; raises BadRequest with the field in `param`. Unknown fields are the provider's."""
-        return read_call("messages", call_id, body, headers, received_at, counting=False)
+        return read_call(call_id, body, headers, received_at, counting=False)
 
     def conversation(self, call: Call) -> Conversation:
         return conversation(call)

@@ -131,7 +131,7 @@ def test_headers_for_anthropic_are_kept_and_others_are_not() -> None:
 def test_a_count_is_a_call_that_counts() -> None:
     body = json.dumps({"model": "m", "messages": [{"role": "user", "content": "hi"}], "stream": True}).encode()
     call = CountTokensDialect().parse("c", body, ())
-    assert (call.dialect, call.endpoint, call.counting, call.stream) == ("count_tokens", "chat", True, False)
+    assert (call.dialect, call.endpoint, call.counting, call.stream) == ("messages", "chat", True, False)
 
 
 @pytest.mark.parametrize(

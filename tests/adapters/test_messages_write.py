@@ -344,7 +344,7 @@ def test_a_kept_answer_is_told_in_the_other_form_and_back() -> None:
 
 
 def test_a_count_is_a_number_that_says_whether_it_is_one() -> None:
-    call = Call(id="c", endpoint="chat", dialect="count_tokens", body=b"{}", counting=True)
+    call = Call(id="c", endpoint="chat", dialect="messages", body=b"{}", counting=True)
     for usage, body in (
         (Usage(fresh_input=7, cached_input=1), b'{"input_tokens":8}'),
         (Usage(fresh_input=7, estimated=True), b'{"input_tokens":7,"estimated":true}'),

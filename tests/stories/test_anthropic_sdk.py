@@ -209,9 +209,10 @@ async def test_anthropic_counts_tokens_itself(world: World, provider: Simulator,
     assert count.input_tokens == got.usage.input_tokens
     assert provider.requests[0].path == "/v1/messages/count_tokens"
     receipt = await world.receipt(raw.headers["request-id"])
-    assert receipt["dialect"] == "count_tokens"
+    assert receipt["dialect"] == "messages"
     assert receipt["cost_nano"] == 0
     assert "tokens" not in receipt
+    assert receipt["sentence"] == "sent to only: the only one left, for a count of its tokens"
 
 
 async def test_where_nobody_counts_the_gateway_estimates_and_says_so(world: World, provider: Simulator) -> None:
@@ -225,6 +226,8 @@ async def test_where_nobody_counts_the_gateway_estimates_and_says_so(world: Worl
     assert not provider.requests
     receipt = await world.receipt(got.headers["request-id"])
     assert (receipt["status"], receipt["cost_nano"], receipt.get("tokens")) == (200, 0, None)
+    assert receipt["sentence"] == "would go to only: the only one left"
+    assert "x-headgate-deployment" not in got.headers
     refused = await world.post("/v1/messages/count_tokens", asked, {"x-headgate-strict": "true"})
     assert (refused.status, refused.error["type"]) == (400, "invalid_request_error")
 

@@ -92,7 +92,6 @@ def test_with_a_key_any_content_type_is_taken_for_json(gateway, kind):
         ("/v1/v1/chat/completions", "did you mean /v1/chat/completions?"),
         ("/v1/model", "did you mean /v1/models?"),
         ("/health", "did you mean /healthz?"),
-        ("/v1/messages", "use a client for OpenAI's chat completions"),
         ("/" + "x" * 5000, "base URL ends in /v1"),
         ("/", "base URL ends in /v1"),
         ("/v1/../etc/passwd", "base URL ends in /v1"),
