@@ -16,6 +16,7 @@ Handler = Callable[[Message, Receive, Send], Awaitable[None]]
 
 JSON: Final = (b"content-type", b"application/json")
 
+
 class Door:
     """Dispatches by path and method. `routes`: exact path -> method -> handler; `prefixes` are tried after those."""
 
