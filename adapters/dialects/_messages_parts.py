@@ -83,7 +83,7 @@ def ending(event: Finished | None, called: bool, refusal: str) -> dict[str, Json
 
 def signature(event: ThinkingEnd) -> str:
     """Returns the signature of a thinking block: Anthropic's bare, any other framed, which Anthropic never sees."""
-    if event.provider == PROVIDER:
+    if event.provider == PROVIDER and event.id is None:
         return event.signature or ""
     return wrap(event.id or "", event.signature or "", event.provider)
 

@@ -189,7 +189,7 @@ class _Stream:
         return b"%b%b%b}}\n\n" % (opening, self._text_head, _encode(text))
 
     def _text_end(self, event: TextEnd) -> bytes:
-        closing = self._close() if self._open == "text" else b""
+        closing = self._close()
         if event.signature is None:
             return closing
         return closing + self._thought(ThinkingEnd(event.signature, provider=event.provider, id=OF_TEXT))

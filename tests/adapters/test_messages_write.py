@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from adapters._signatures import wrap
@@ -305,6 +305,7 @@ _PIECES: st.SearchStrategy[list[Event]] = st.one_of(
     st.integers(0, 3),
     st.sampled_from(["stop", "length", "tool_calls", "content_filter"]),
 )
+@example([[ThinkingDelta("")], [TextEnd("=", "anthropic")]], 0, "stop")
 def test_every_stream_is_in_order_and_puts_together_to_the_whole(
     pieces: list[list[Event]], calls: int, finish: str
 ) -> None:
