@@ -155,7 +155,7 @@ class StreamRelay:
         return out
 
     def _several(self, whole: bytes) -> Iterable[bytes]:
-        kept = []
+        kept: list[bytes] = []
         for block in _sse.blocks(whole):
             try:
                 goes_on = self._see_block(block)
