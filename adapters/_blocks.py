@@ -52,8 +52,15 @@ _SIGNATURES: Final = (
 
 def sniffed_type(data: str) -> str | None:
     """Returns the media type that base64 content shows in its first bytes; raises ValueError where it is no base64."""
-    head = binascii.a2b_base64(data[:32], strict_mode=True)
+    return sniffed(binascii.a2b_base64(data[:32], strict_mode=True))
+
+
+def sniffed(head: bytes) -> str | None:
+    """Returns the media type that content shows in its first bytes."""
     for signature, media_type in _SIGNATURES:
         if head.startswith(signature):
             return media_type
     return "image/webp" if head[:4] == b"RIFF" and head[8:12] == b"WEBP" else None
+
+
+SNIFFABLE: Final = frozenset({media_type for _, media_type in _SIGNATURES} | {"image/webp"})

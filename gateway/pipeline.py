@@ -267,6 +267,11 @@ class Pipeline:
         """Makes one attempt; returns why it failed, or None once the answer has gone out whole."""
         services, trace, deployment = self.services, run.trace, attempt.deployment
         admission, breakers, measurements = services.admission, services.breakers, services.measurements
+        adapter = run.snapshot.adapters[deployment.name]
+        if wanted := adapter.needs(run.call, deployment):  # before a slot is taken: a slow host holds none
+            asked_at = time.monotonic()
+            run.fetched = await run.snapshot.media.fetch(wanted, run.fetched, run.deadline)
+            trace.waited_s += time.monotonic() - asked_at
         if not admission.try_enter(deployment.name):
             asked_at = time.monotonic()
             tenant = trace.principal.team or trace.principal.key
@@ -282,8 +287,7 @@ class Pipeline:
         exchange, error = None, None
         run.outcome = ABANDONED
         try:
-            adapter = run.snapshot.adapters[deployment.name]
-            request = adapter.encode(run.call, deployment, run.dialect, {})
+            request = adapter.encode(run.call, deployment, run.dialect, run.fetched)
             if trace.context is not None:
                 request = msgspec.structs.replace(request, headers=request.headers + trace.context.headers)
             if attempt.endpoint.signer:

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final, Protocol
 
 from gateway.accounting.trace import Trace
-from gateway.core.adapter import Decoder
+from gateway.core.adapter import Decoder, Fetched
 from gateway.core.dialect import Dialect
 from gateway.core.errors import CallError, Overloaded, UpstreamError
 from gateway.core.money import Usage
@@ -22,6 +22,7 @@ BYTES_PER_TOKEN: Final = 4  # of output, where no usage came
 _EVENTS: Final = (b"content-type", b"text/event-stream; charset=utf-8")
 _JSON: Final = (b"content-type", b"application/json")
 _NOTHING: Final = Outcome(0.0, 0.0)
+_NO_MEDIA: Final[Fetched] = {}
 
 
 class Reply(Protocol):
@@ -51,7 +52,20 @@ class Reply(Protocol):
 class Run:
     """One call under way: what it is, where it may go, and how its newest attempt stands."""
 
-    __slots__ = ("call", "deadline", "decoder", "dialect", "headers", "outcome", "plan", "request", "snapshot", "trace")
+    __slots__ = (
+        "call",
+        "content_type",
+        "deadline",
+        "decoder",
+        "dialect",
+        "fetched",
+        "headers",
+        "outcome",
+        "plan",
+        "request",
+        "snapshot",
+        "trace",
+    )
 
     def __init__(
         self, snapshot: Snapshot, dialect: Dialect, request: Request, plan: Plan, trace: Trace, deadline: float
@@ -66,6 +80,8 @@ class Run:
         self.decoder: Decoder | None = None
         self.outcome = _NOTHING
         self.headers: list[tuple[bytes, bytes]] | None = None  # of an answer that goes out through a flight
+        self.fetched = _NO_MEDIA
+        self.content_type: bytes | None = None  # the provider's own, where the answer may be anything
 
     def deployment(self, name: str) -> Deployment | None:
         """Returns a deployment of this call's config."""

@@ -13,6 +13,7 @@ from gateway.classify import Classifier
 from gateway.core.adapter import Adapter
 from gateway.core.types import Deployment, Endpoint
 from gateway.routing import Routing
+from gateway.upstream.fetch import Fetcher
 
 
 class Snapshot(msgspec.Struct, frozen=True):
@@ -34,6 +35,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     cache: Cache
     pairings: Pairings
     epoch: bytes
+    media: Fetcher
 
     @property
     def endpoints(self) -> Iterator[Endpoint]:

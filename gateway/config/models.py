@@ -12,7 +12,7 @@ from gateway.config.policies import Policies, SensitivitySettings, UnknownPrice
 from gateway.config.providers import Deployment, Provider
 from gateway.config.secret import Secret
 from gateway.config.section import Section
-from gateway.config.units import Address, Duration, KeyHash, Name, Size, Unit, Url, split_address
+from gateway.config.units import Address, Duration, KeyHash, Name, Network, Size, Unit, Url, split_address
 
 SQLITE: Final = "sqlite:///"
 POSTGRES: Final = ("postgresql://", "postgres://")
@@ -100,6 +100,21 @@ class Limits(Section):
     in_flight: int = Field(default=2000, ge=1, description="Calls in flight.")
     queue: int = Field(default=500, ge=0, description="Calls that wait for one to end; more are shed with 503.")
     queue_wait: Duration = Field(default=20.0, description="How long a call waits at most.")
+
+
+class Media(Section):
+    """Media that callers name by URL, where a provider wants the bytes: what the gateway fetches, and from where."""
+
+    allow_http: bool = Field(default=False, description="Fetch `http://…` as well; else `https://…` alone.")
+    max_bytes: Size = Field(default=20 * 2**20, gt=0, description="The largest medium.")
+    max_bytes_per_call: Size = Field(default=50 * 2**20, gt=0, description="All media of a call together.")
+    max_per_call: int = Field(default=20, ge=1, description="How many a call may name.")
+    timeout: Duration = Field(default=10.0, gt=0, description="Until all of a call's media are there.")
+    allow_private: list[Network] = Field(
+        default=[],
+        description="Networks to fetch from although they are private, for stores of one's own; else every address "
+        "that is not the public internet's is refused. What tells a machine its own credentials always is.",
+    )
 
 
 class Breakers(Section):
@@ -191,6 +206,7 @@ class Config(Section):
     policies: Policies = Field(default=Policies(), description="Guarantees, routes and their tests.")
     cache: Cache = Field(default=Cache(), description="Kept answers.")
     limits: Limits = Field(default=Limits(), description="How much work is taken on.")
+    media: Media = Field(default=Media(), description="Media by URL.")
     breakers: Breakers = Field(default=Breakers(), description="When an endpoint rests.")
     store: Store = Field(default=Store(), description="Receipts, decisions and keys.")
     shared: Shared = Field(default=Shared(), description="What several processes share.")

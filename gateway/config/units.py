@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal
+from ipaddress import ip_network
 from typing import Annotated, Final
 from urllib.parse import urlsplit
 
@@ -111,6 +112,16 @@ def split_address(value: str) -> tuple[str, int]:
     return host, int(port)
 
 
+def network(value: object) -> str:
+    """Checks a network such as 10.0.0.0/8 or fd00::/8; raises ValueError where bits beyond its length are set."""
+    if isinstance(value, str):
+        try:
+            return str(ip_network(value))
+        except ValueError as error:
+            raise ValueError(f"{error}: write a network, such as 10.20.0.0/16") from None
+    raise ValueError("a network is wanted, such as 10.20.0.0/16")
+
+
 def several(value: object) -> object:
     """Takes a single word for a list of one."""
     return [value] if isinstance(value, str) else value
@@ -148,3 +159,4 @@ HeaderName = Annotated[str, BeforeValidator(header), Unit("header name")]
 KeyHash = Annotated[str, BeforeValidator(key_hash), Unit("sha256:…")]
 Url = Annotated[str, BeforeValidator(http_url), Unit("URL")]
 Address = Annotated[str, BeforeValidator(listen), Unit("host:port")]
+Network = Annotated[str, BeforeValidator(network), Unit("network")]

@@ -14,9 +14,15 @@ from gateway.core.types import Call, Deployment, Headers
 
 
 class Fetch(msgspec.Struct, frozen=True):
-    """A medium that the provider wants as bytes while the caller gave its URL."""
+    """A medium that the provider wants as bytes while the caller gave its URL.
+
+    `field` is where the caller named it, for an error. `accepts` are media types, or their beginnings ("image/"), that
+    the provider takes there; none: whatever comes, which the adapter judges.
+    """
 
     url: str
+    field: str = ""
+    accepts: tuple[str, ...] = ()
 
 
 Fetched = dict[str, tuple[str, bytes]]  # url -> (media type, content)

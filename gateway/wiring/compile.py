@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from ipaddress import ip_network
 
 import msgspec
 
+from adapters._blocks import SNIFFABLE, sniffed
 from gateway.accounting.pairings import Pairings
 from gateway.auth import Team, anonymous, keys_of, principal_of
 from gateway.cache import Cache, CacheSettings, epoch_of
@@ -18,6 +20,7 @@ from gateway.routing import Given, Matrix, Routing, prove, run_tests
 from gateway.snapshot import Snapshot
 from gateway.state.cache import ResponseCache
 from gateway.state.protocols import KeyRow
+from gateway.upstream.fetch import Fetcher, MediaLimits, Sniff
 from gateway.wiring.labels import classifier_of
 from gateway.wiring.places import Places
 from gateway.wiring.rules import routing_of, tests_of
@@ -69,9 +72,22 @@ def compile_config(
         ),
         pairings=Pairings(revision),
         epoch=epoch_of(places.deployments.values()),
+        media=Fetcher(_media_limits(config), Sniff(sniffed, SNIFFABLE)),
     )
     notes = tuple(f"{loaded.at(*path)}: {message}" for path, message in places.notes)
     return Compiled(snapshot, matrix, (*loaded.warnings, *matrix.warnings), notes)
+
+
+def _media_limits(config: Config) -> MediaLimits:
+    written = config.media
+    return MediaLimits(
+        allow_http=written.allow_http,
+        max_bytes=written.max_bytes,
+        max_bytes_per_call=written.max_bytes_per_call,
+        max_per_call=written.max_per_call,
+        timeout_s=written.timeout,
+        allow_private=tuple(ip_network(network) for network in written.allow_private),
+    )
 
 
 def _dearest_first(deployments: Sequence[Deployment]) -> tuple[Deployment, ...]:
