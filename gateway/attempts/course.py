@@ -133,7 +133,7 @@ class Course:
         errors = self._plan.on_failure.errors
         if errors is not None and reason not in errors:
             return Stopped.ROUTE
-        if not self._repeatable and outcome.sent and row.may_have_run:
+        if outcome.spent or (not self._repeatable and outcome.sent and row.may_have_run):
             return Stopped.NOT_REPEATABLE
         self._state.attempt_number = attempt.number
         if attempt.number >= self._plan.on_failure.attempts:

@@ -9,6 +9,7 @@ import msgspec
 
 from gateway.core.dialect import Dialect
 from gateway.core.errors import UpstreamError
+from gateway.core.forms import Upload
 from gateway.core.money import Usage
 from gateway.core.types import Call, Deployment, Headers
 
@@ -31,7 +32,8 @@ Fetched = dict[str, tuple[str, bytes]]  # url -> (media type, content)
 class UpstreamRequest(msgspec.Struct, frozen=True, gc=False):
     """One HTTP request, less what the endpoint adds: host, credential, content-length.
 
-    `path` begins with a slash and holds the query. `warnings` declare what the provider cannot express.
+    `path` begins with a slash and holds the query. `warnings` declare what the provider cannot express. `upload` is
+    what follows `body` and is still on its way.
     """
 
     path: bytes
@@ -39,6 +41,7 @@ class UpstreamRequest(msgspec.Struct, frozen=True, gc=False):
     headers: Headers = ((b"content-type", b"application/json"),)
     method: bytes = b"POST"
     warnings: tuple[str, ...] = ()
+    upload: Upload | None = None
 
 
 class Decoder(Protocol):

@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 
 from gateway.core.errors import Reason
+from gateway.core.forms import Form
 from gateway.core.money import Price
 
 Headers = tuple[tuple[bytes, bytes], ...]  # names in lower case
@@ -44,6 +45,7 @@ class Call(msgspec.Struct, frozen=True, gc=False):
     `references` name content that a provider keeps.
     `forwarded` are those headers that a provider of the caller's own wire is to see. Of a call that is `counting`
     only the tokens of its prompt are asked for: there is no answer, and nothing is paid.
+    Of a `form` the body is what its fields say. The answer to a call that is `opaque` may be any: sound, subtitles.
     """
 
     id: str
@@ -69,6 +71,8 @@ class Call(msgspec.Struct, frozen=True, gc=False):
     kept: bool = False  # the provider may keep the answer, and the caller name it by its id
     forwarded: Headers = ()
     counting: bool = False
+    form: Form | None = None
+    opaque: bool = False
 
 
 class Principal(msgspec.Struct, frozen=True):
@@ -229,6 +233,7 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
 
     `content_left`: a content byte has gone to the caller, so nothing may be tried again.
     `sent`: bytes of the request may have reached the provider; False only where the connection never stood.
+    `spent`: the request's body was passed on as it came, and is not there to be sent again.
     """
 
     now: float
@@ -241,3 +246,4 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     named_by_caller: bool = False
     should_retry: bool | None = None
     sent: bool = True
+    spent: bool = False

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Final, cast
 import httptools
 
 from gateway.core.errors import Reason, StreamCut, UpstreamError
+from gateway.core.forms import Upload
 from gateway.upstream.exchange import Http1Exchange
 from gateway.upstream.inflate import Inflater
+from gateway.upstream.sending import later, sending
 from gateway.upstream.words import closed_early, lasts
 
 if TYPE_CHECKING:
@@ -54,6 +56,7 @@ class Connection(asyncio.Protocol):
         "_asked_at",
         "_bodiless",
         "_complete",
+        "_drained",
         "_framing",
         "_headers",
         "_keep_alive",
@@ -93,6 +96,7 @@ class Connection(asyncio.Protocol):
         self._sending = False
         self._reading_paused = False
         self._writing_paused = False
+        self._drained: asyncio.Future[None] | None = None  # what an upload waits for
 
     # -- asking ------------------------------------------------------------------------------------------------------
 
@@ -132,6 +136,51 @@ class Connection(asyncio.Protocol):
                 await exchange.change()
                 if exchange.status or exchange.connection is None:
                     return
+        self._sending = False
+
+    async def upload(
+        self, head: bytes, body: bytes, upload: Upload, expires_at: float, *, chunked: bool
+    ) -> Http1Exchange:
+        """Sends a request whose body is still coming, and returns as `ask` does; stops where the answer comes first.
+
+        Raises what the upload raises, too.
+        """
+        exchange = self.exchange = Http1Exchange(self, self._loop, expires_at, self._pool.max_body_bytes)
+        self.uses += 1
+        self._overhead_bytes = 0
+        self._bodiless = self._complete = self._surplus = self._until_close = False
+        self._asked_at = self._loop.time()
+        self._sending = True
+        try:
+            async with sending(self._send_upload(exchange, head, body, upload, chunked), exchange.wake) as failed:
+                while not exchange.status:
+                    if exchange.error is not None:
+                        raise exchange.error
+                    failed()
+                    await exchange.change()
+        except BaseException:
+            exchange.abort()
+            raise
+        return exchange
+
+    async def _send_upload(
+        self, exchange: Http1Exchange, head: bytes, body: bytes, upload: Upload, chunked: bool
+    ) -> None:
+        """Writes a body as fast as the caller sends and the upstream takes it."""
+        granted_s = exchange.expires_at - self._loop.time()
+        write = self._transport.write
+        write(head)
+        piece: bytes | None = body
+        while piece is not None:
+            if piece:
+                write(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece)
+            while self._writing_paused:
+                self._drained = self._loop.create_future()
+                await self._drained
+            exchange.expires_at = later(upload, exchange.expires_at, granted_s)
+            piece = await upload.next()
+        if chunked:
+            write(b"0\r\n\r\n")
         self._sending = False
 
     # -- asyncio's callbacks -----------------------------------------------------------------------------------------
@@ -186,6 +235,8 @@ class Connection(asyncio.Protocol):
     def resume_writing(self) -> None:
         """The upstream takes bytes again."""
         self._writing_paused = False
+        if self._drained is not None and not self._drained.done():
+            self._drained.set_result(None)
         if self.exchange is not None:
             self.exchange.wake()
 

@@ -87,6 +87,13 @@ class HeadWriter:
             return self._rendered + b"\r\n"
         return b"%bcontent-length: %d\r\n\r\n" % (self._rendered, len(request.body))
 
+    def upload_head(self, request: UpstreamRequest, length: int | None) -> bytes:
+        """Returns the same for a body that is still coming: `length` of it is all, or None where nobody knows."""
+        self._render(request)
+        if length is None:
+            return self._rendered + b"transfer-encoding: chunked\r\n\r\n"
+        return b"%bcontent-length: %d\r\n\r\n" % (self._rendered, length)
+
     def _render(self, request: UpstreamRequest) -> None:
         check_target(request)
         lines = [

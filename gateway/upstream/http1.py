@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 
 from gateway.core.adapter import UpstreamRequest
 from gateway.core.errors import Reason, UpstreamError
+from gateway.core.forms import Upload
 from gateway.core.types import Endpoint, Origin, Timeouts
 from gateway.upstream.connection import StaleConnection
 from gateway.upstream.head import HeadWriter
@@ -75,6 +76,8 @@ class Http1Transport:
         route = self._routes.get(endpoint.id)
         if route is None or route.endpoint is not endpoint:
             route = self._compile(endpoint)
+        if request.upload is not None:
+            return await self._upload(route, request, request.upload, timeouts, expires_at)
         head = route.writer.head(request)
         pool = route.pool
         connection = pool.take()
@@ -90,6 +93,16 @@ class Http1Transport:
         self._watch()
         connection = await pool.open(timeouts, expires_at)
         return await connection.ask(head, request.body, expires_at, bodiless=bodiless)
+
+    async def _upload(
+        self, route: _Route, request: UpstreamRequest, upload: Upload, timeouts: Timeouts, expires_at: float
+    ) -> Exchange:
+        """Sends what can be sent once only: over a new connection, for a kept one may turn out to be closed."""
+        length = None if upload.length is None else len(request.body) + upload.length
+        head = route.writer.upload_head(request, length)
+        self._watch()
+        connection = await route.pool.open(timeouts, expires_at)
+        return await connection.upload(head, request.body, upload, expires_at, chunked=length is None)
 
     async def aclose(self) -> None:
         """Closes every connection and returns when their sockets are gone."""

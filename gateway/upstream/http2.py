@@ -15,9 +15,11 @@ import h2.settings
 
 from gateway.core.adapter import UpstreamRequest
 from gateway.core.errors import Reason, StreamCut, UpstreamError
+from gateway.core.forms import Upload
 from gateway.core.types import Endpoint
 from gateway.upstream.head import check_target, host_header, merged
 from gateway.upstream.http2_exchange import Http2Exchange, Unseen
+from gateway.upstream.sending import later, sending
 from gateway.upstream.words import again, closed_early, lasts
 
 MAX_STREAMS: Final = 100  # on one connection, where the upstream allows as many
@@ -95,12 +97,18 @@ class Http2Connection(asyncio.Protocol):
         head = _head(endpoint, request)
         id = self._wire.get_next_available_stream_id()
         exchange = Http2Exchange(self, id, expires_at, self._max_body_bytes)
-        exchange.sent = not request.body
+        upload = request.upload
+        exchange.sent = not request.body and upload is None
         self._wire.send_headers(id, head, end_stream=exchange.sent)
         self.exchanges[id] = exchange
         self._flush()
         try:
-            if request.body:
+            if upload is not None:
+                async with sending(self._send_upload(exchange, request.body, upload), exchange.wake) as failed:
+                    while not (exchange.status or exchange.error):
+                        failed()
+                        await exchange.change()
+            elif request.body:
                 await self._send(exchange, request.body)
             while not exchange.status:
                 if exchange.error is not None:
@@ -111,7 +119,20 @@ class Http2Connection(asyncio.Protocol):
             raise
         return exchange
 
-    async def _send(self, exchange: Http2Exchange, body: bytes) -> None:
+    async def _send_upload(self, exchange: Http2Exchange, body: bytes, upload: Upload) -> None:
+        """Sends a body as fast as the caller sends, and the windows and the socket take it."""
+        granted_s = exchange.expires_at - self.loop.time()
+        piece: bytes | None = body
+        while piece is not None and not (exchange.status or exchange.error):
+            await self._send(exchange, piece, last=False)
+            exchange.expires_at = later(upload, exchange.expires_at, granted_s)
+            piece = await upload.next()
+        if piece is None and not (exchange.status or exchange.error):
+            exchange.sent = True
+            self._wire.end_stream(exchange.id)
+            self._flush()
+
+    async def _send(self, exchange: Http2Exchange, body: bytes, last: bool = True) -> None:
         """Sends the body as fast as the windows and the socket take it; stops where the answer comes first."""
         view = memoryview(body)
         while not (exchange.status or exchange.error):
@@ -120,10 +141,11 @@ class Http2Connection(asyncio.Protocol):
             if size <= 0 or self._writing_paused:
                 await exchange.change()
                 continue
-            exchange.sent = size == len(view)
+            whole = size == len(view)
+            exchange.sent = whole and last
             self._wire.send_data(exchange.id, bytes(view[:size]), end_stream=exchange.sent)
             self._flush()
-            if exchange.sent:
+            if whole:
                 return
             view = view[size:]
 
@@ -298,6 +320,9 @@ def _head(endpoint: Endpoint, request: UpstreamRequest) -> list[tuple[bytes, byt
         (b"accept-encoding", b"identity"),
         *((name.lower(), value) for name, value in merged(endpoint, request)),
     ]
-    if request.body or request.method not in (b"GET", b"HEAD"):
-        head.append((b"content-length", b"%d" % len(request.body)))
+    length: int | None = len(request.body)
+    if request.upload is not None:
+        length = None if request.upload.length is None else len(request.body) + request.upload.length
+    if length is not None and (length or request.method not in (b"GET", b"HEAD")):
+        head.append((b"content-length", b"%d" % length))
     return head

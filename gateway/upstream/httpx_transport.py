@@ -13,6 +13,7 @@ import httpx
 
 from gateway.core.adapter import UpstreamRequest
 from gateway.core.errors import Reason, StreamCut, UpstreamError
+from gateway.core.forms import Upload
 from gateway.core.types import Endpoint, Headers, Origin, Timeouts
 from gateway.upstream.head import check_target, merged
 from gateway.upstream.inflate import Inflater
@@ -142,11 +143,12 @@ class HttpxTransport:
         check_target(request)
         origin = endpoint.origin
         headers = [*merged(endpoint, request), (b"accept-encoding", b"identity")]
+        content = _body_of(request, headers)
         outgoing = httpx.Request(
             request.method.decode("ascii"),
             httpx.URL(scheme=origin.scheme, host=origin.host, port=origin.port, raw_path=request.path),
             headers=headers,
-            content=request.body,
+            content=content,
             # One figure that httpcore holds TCP and TLS to, each; all else is held to `expires_at`.
             extensions={"timeout": {"connect": max(timeouts.connect_s, timeouts.tls_s)}},
         )
@@ -201,6 +203,24 @@ class HttpxTransport:
                 trust_env=False,
             )
         return self._transport
+
+
+def _body_of(request: UpstreamRequest, headers: list[tuple[bytes, bytes]]) -> bytes | AsyncIterator[bytes]:
+    """Returns a body as httpx takes it; adds the length of one that is still coming, where it is known."""
+    upload = request.upload
+    if upload is None:
+        return request.body
+    if upload.length is not None:
+        headers.append((b"content-length", b"%d" % (len(request.body) + upload.length)))
+    return _pieces_of(request.body, upload)
+
+
+async def _pieces_of(body: bytes, upload: Upload) -> AsyncIterator[bytes]:
+    piece: bytes | None = body
+    while piece is not None:
+        if piece:
+            yield piece
+        piece = await upload.next()
 
 
 async def _close(stream: httpx.AsyncByteStream) -> None:

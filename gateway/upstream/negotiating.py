@@ -107,6 +107,8 @@ class NegotiatingTransport(Http1Transport):
         try:
             exchange = await connection.ask(endpoint, request, expires_at)
         except Unseen:
+            if request.upload is not None and request.upload.spent:
+                raise
             other = place.free() or await self._open(place, endpoint.origin, timeouts, expires_at)
             if other is None:
                 raise

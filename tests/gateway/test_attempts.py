@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.attempts import LESSONS, TABLE, RetryBudget, Stopped, attempts
-from gateway.attempts.table import as_markdown
+from gateway.attempts.table import Follows, as_markdown
 from gateway.breakers import Breakers
 from gateway.core.errors import Reason
 from gateway.core.types import Attempt, Deployment, Endpoint, FailurePolicy, Origin, Outcome, Plan, Timeouts
@@ -327,6 +327,14 @@ def test_a_call_with_side_effects_is_not_sent_again_once_it_may_have_run() -> No
             assert (asked(made), why) == (["a#0"], Stopped.NOT_REPEATABLE)
     made, _ = play(plan_of(A, B), failure(Reason.CONNECT, sent=False), repeatable=False)
     assert asked(made) == ["a#0", "b#0"]
+
+
+def test_a_body_that_was_passed_on_as_it_came_is_sent_to_nobody_else() -> None:
+    for reason in TABLE:
+        made, why = play(plan_of(A, B), failure(reason, spent=True, retry_after_s=0.0))
+        assert asked(made) == ["a#0"]
+        assert why is not Stopped.NOBODY
+        assert why is Stopped.NOT_REPEATABLE or TABLE[reason].follows is Follows.STOP
 
 
 def test_the_number_of_attempts_is_bounded() -> None:
