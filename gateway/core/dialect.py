@@ -7,6 +7,7 @@ from typing import Protocol
 from gateway.core.blocks import Conversation, Event
 from gateway.core.embeddings import EmbeddingRequest
 from gateway.core.errors import CallError
+from gateway.core.forms import Form
 from gateway.core.money import Usage
 from gateway.core.types import Call, Headers
 
@@ -61,4 +62,12 @@ class Dialect(Protocol):
 
         `usage` is what it used: whoever asks for it is shown it, also where the answer was kept without.
         """
+        ...
+
+
+class FormDialect(Dialect, Protocol):
+    """A caller's wire whose requests are forms."""
+
+    def of(self, form: Form) -> Dialect:
+        """Returns the dialect of one request: its `parse` reads this form, and no body."""
         ...
