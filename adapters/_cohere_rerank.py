@@ -108,7 +108,7 @@ class RerankDecoder:
                     raise UpstreamError(Reason.SERVER_ERROR, "the provider ranked a document that it was not given")
                 result["document"] = {"text": texts[index]}
         # Searches are billed, not tokens: a price of `per_request` books one.
-        self.usage = Usage(raw=_encode(answer.get("meta")))
+        self.usage = Usage(raw=_encode(answer.get("meta")), uncounted=True)
         self.started = self.complete = True
         self.progress = 1
         return (

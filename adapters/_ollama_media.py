@@ -33,7 +33,7 @@ def needed(call: Call) -> list[Fetch]:
         return []
     turns = (body.get("messages") or body.get("input")) if isinstance(body, dict) else None
     urls = dict.fromkeys(url for turn in _dicts(turns) for url in _urls(turn.get("content")) if url.startswith(_WEB))
-    return [Fetch(url) for url in urls]
+    return [Fetch(url, "messages", ("image/",)) for url in urls]
 
 
 def _urls(content: Json) -> Iterator[str]:

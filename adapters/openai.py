@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from adapters import _responses_relay
+from adapters import _openai_media, _responses_relay
 from adapters._blocks import Declarations
 from adapters._openai_chat_decoders import ChatStream, ChatUnary
 from adapters._openai_chat_request import encode_chat
@@ -65,12 +65,17 @@ class Relay:
         """Splices a body of a dialect that is relayed, translates any other."""
         if call.dialect in self._quirks.relays:
             return self._splice(call, deployment)
+        if call.dialect in _openai_media.PATHS:
+            path = self.path(deployment, _openai_media.PATHS[call.dialect])
+            return _openai_media.encode(call, path, self.model(deployment), self._quirks.withheld)
         return self._translate(call, deployment, dialect)
 
     def decoder(self, call: Call, deployment: Deployment, dialect: Dialect) -> Decoder:
         quirks = self._quirks
         if call.dialect in quirks.relays:
             return _relay(call, quirks)
+        if call.dialect in _openai_media.PATHS:
+            return _openai_media.decoder(call)
 
         def custom_tools() -> frozenset[str]:
             return frozenset(tool.name for tool in dialect.conversation(call).tools if tool.custom)

@@ -17,6 +17,7 @@ import click
 import msgspec
 
 from adapters import compatible
+from adapters._support import FEATURES
 from adapters.openai import QUIRKS as OPENAI_QUIRKS
 from adapters.openai import Quirks
 from adapters.vllm import QUIRKS as VLLM_QUIRKS
@@ -26,6 +27,7 @@ from gateway.core import errors
 from gateway.core.errors import CALLERS_FAULT, CallError, Reason
 from gateway.simulator import faults
 from gateway.wiring.kinds import WIRES
+from gateway.wiring.support import SHOWN, way_of
 
 DOCS: Final = Path(__file__).parent
 ROOT: Final = DOCS.parent
@@ -64,6 +66,9 @@ ADVICE: Final[Mapping[str, Advice]] = {
     "integer_below_min_value": Advice("caller", _FIX),
     "integer_above_max_value": Advice("caller", _FIX),
     "invalid_sensitivity": Advice("caller", "name one of the levels that the message lists"),
+    "invalid_form": Advice("caller", "send `multipart/form-data` as RFC 7578 has it, its fields before its files"),
+    "forms_held": Advice("load", "write the form's `model` before its file, or try again after `Retry-After`"),
+    "invalid_media_url": Advice("caller", "send the medium's bytes, or a public https URL that gives them"),
     "invalid_parameter": Advice("caller", "correct the query of `/admin`"),
     "context_length_exceeded": Advice("caller", "shorten the prompt, or ask for a model with a larger window"),
     "response_not_found": Advice("caller", "check the id: it is unknown, another tenant's, or no longer kept"),
@@ -290,6 +295,26 @@ def provider_kinds() -> str:
     return table(["kind", "base URL", "key", "endpoints", "adapter"], rows)
 
 
+def support_dialects() -> str:
+    """What becomes of each endpoint, kind by kind."""
+    head = ["kind", *(f"`{dialect}`" for dialect in SHOWN)]
+    return table(head, [[f"`{kind}`", *(way_of(wire, dialect) for dialect in SHOWN)] for kind, wire in WIRES.items()])
+
+
+def support_features() -> str:
+    """What becomes of what callers ask of a chat; kinds of which the same is true share a row."""
+    alike: dict[tuple[str, ...], list[str]] = {}
+    for kind, wire in WIRES.items():
+        told = [wire.support.of(feature) for feature in FEATURES]
+        cells = tuple(f"{does.way}: {does.how}" if does.how else does.way for does in told)
+        alike.setdefault(cells, []).append(f"`{kind}`")
+    rows = [[", ".join(kinds), *cells] for cells, kinds in alike.items()]
+    return table(
+        ["what is asked", *(row[0] for row in rows)],
+        [[feature, *(row[index + 1] for row in rows)] for index, feature in enumerate(FEATURES)],
+    )
+
+
 def provider_quirks() -> str:
     """What differs, provider by provider, and where that is from."""
     rows = []
@@ -298,6 +323,12 @@ def provider_quirks() -> str:
         rows += [[f"`{kind}`", note.what, note.source] for note in row.notes]
     for kinds, quirks in (("`openai`, `azure`", OPENAI_QUIRKS), ("`vllm`", VLLM_QUIRKS)):
         rows += [[kinds, done, "–"] for done in _done(quirks)]
+    rows += [
+        [f"`{kind}`", quirk.what, quirk.source or "–"]
+        for kind, wire in WIRES.items()
+        if kind not in compatible.KINDS
+        for quirk in wire.support.quirks
+    ]
     return table(["kind", "what differs, or is done about it", "source"], rows)
 
 
@@ -368,6 +399,8 @@ TABLES: Final[Mapping[str, Callable[[], str]]] = {
     "fault-options": fault_options,
     "kinds": provider_kinds,
     "quirks": provider_quirks,
+    "support-dialects": support_dialects,
+    "support-features": support_features,
     "detectors": detectors,
     "commands": commands,
 }

@@ -38,6 +38,7 @@ from gateway.core.errors import (
     UpstreamError,
     unanswered,
 )
+from gateway.core.forms import Form
 from gateway.core.money import Usage
 from gateway.core.types import Attempt, Call, Endpoint, Headers, Outcome, Principal, Request
 from gateway.kept import KeptAnswers, Standing
@@ -184,7 +185,10 @@ class Pipeline:
         trace.planned_at = now = time.monotonic()
         total_s = plan.candidates[0].timeouts.total_s
         asked_s = call.timeout_s or plan.on_failure.deadline_s or total_s
-        return Run(snapshot, ask.dialect, request, plan, trace, deadline=trace.arrived_at + min(asked_s, total_s))
+        run = Run(snapshot, ask.dialect, request, plan, trace, deadline=trace.arrived_at + min(asked_s, total_s))
+        if call.form is not None:
+            _hold_to(call.form, run)
+        return run
 
     async def _answer(self, run: Run, reply: Reply) -> None:
         """Tries candidates until one has answered; a call that is cancelled on the way is booked all the same."""
@@ -193,6 +197,9 @@ class Pipeline:
         except asyncio.CancelledError as cancelled:
             await self._cancelled(run, reply, caller_left=cancelled.args == (CALLER_GONE,))
             raise ClientGone from None
+        except ClientGone:  # found out by whoever read the rest of its request
+            await self._cancelled(run, reply, caller_left=True)
+            raise
 
     async def _count(self, run: Run, reply: Reply) -> None:
         """Has a prompt's tokens counted by the place that would answer it, or estimates them; nothing is paid."""
@@ -305,11 +312,17 @@ class Pipeline:
             )
             if not 200 <= exchange.status < 300:
                 raise adapter.fault(exchange.status, exchange.headers, await exchange.read())
+            if run.call.opaque:
+                run.content_type = _content_type(exchange.headers)
             run.decoder = adapter.decoder(run.call, deployment, run.dialect)
             await relay(run, attempt, exchange, reply, self._finish)
         except UpstreamError as failure:
             error = failure
             self._failed(run, attempt, failure, reply)
+        except CallError:
+            if _spent(run.call):  # a body that broke its own rules when some of it had gone out already
+                trace.abandoned(attempt, time.monotonic())
+            raise
         finally:
             if exchange is not None:
                 exchange.abort()
@@ -326,7 +339,8 @@ class Pipeline:
         assert decoder is not None
         deployment, now = attempt.deployment, time.monotonic()
         ttft_s = trace.first_at - trace.sent_at if run.call.stream else None
-        run.outcome = Outcome(now, 0.0, slow=ttft_s is not None and ttft_s > attempt.first_token_s * SLOW_SHARE)
+        slow = ttft_s is not None and ttft_s > attempt.first_token_s * SLOW_SHARE
+        run.outcome = Outcome(now, 0.0, slow=slow and not _spent(run.call))  # of an upload, that is its caller's time
         trace.status, trace.finish, trace.answered_by = 200, decoder.finish, deployment
         if not run.call.counting:
             usage = decoder.usage or run.estimated()
@@ -367,6 +381,7 @@ class Pipeline:
             named_by_caller=failure.named_by_caller,
             should_retry=failure.should_retry,
             sent=failure.sent,
+            spent=_spent(run.call),
         )
 
     def _tell(self, attempt: Attempt, failure: UpstreamError) -> None:
@@ -410,6 +425,32 @@ def _scrubbed(text: str, endpoint: Endpoint) -> str:
         secret = value.decode("latin-1").removeprefix("Bearer ")
         text = text.replace(secret, "<credential>") if secret else text
     return text
+
+
+def _hold_to(form: Form, run: Run) -> None:
+    """Holds the rest of a form to the call's deadline, and to the level that it was placed by."""
+
+    def judge(text: bytes) -> None:
+        call = msgspec.structs.replace(run.call, body=text)
+        level = run.snapshot.classifier.classify(call, run.trace.principal).level
+        if level > run.request.sensitivity.level:
+            raise Forbidden(
+                f"a field behind the file makes this call {run.snapshot.levels[level]!r}, and it was placed as "
+                f"{run.trace.level_name!r}: write the fields before the file"
+            )
+
+    form.watch(judge)
+    if form.upload is not None:
+        form.upload.expires_at = run.deadline
+
+
+def _spent(call: Call) -> bool:
+    """Says whether a call's body has been passed on, so that it is not there to be sent again."""
+    return call.form is not None and call.form.upload is not None and call.form.upload.spent
+
+
+def _content_type(headers: Headers) -> bytes:
+    return next((value for name, value in headers if name == b"content-type"), b"application/octet-stream")
 
 
 def _labelled(call: Call, headers: Headers, names: frozenset[bytes]) -> Call:

@@ -206,7 +206,7 @@ def answer_headers(run: Run, deployment: str, kept: str = "") -> list[tuple[byte
     """Returns the head of an answer: its type, who gave it, where the time went (milliseconds), how it was `kept`."""
     trace, now = run.trace, time.monotonic()
     headers = [
-        _EVENTS if run.call.stream else _JSON,
+        (_EVENTS if run.call.stream else _JSON) if run.content_type is None else (b"content-type", run.content_type),
         (b"x-request-id", run.call.id.encode()),
         (b"x-headgate-decision", run.call.id.encode()),
         (b"x-headgate-deployment", deployment.encode()),

@@ -12,7 +12,7 @@ import msgspec
 from gateway.accounting.pairings import Paired, Pairings
 from gateway.accounting.receipts import NOTHING, AttemptLine, Opening, Settled, tokens_of
 from gateway.core.errors import Reason
-from gateway.core.money import Cost, Usage, charge
+from gateway.core.money import Cost, Usage, charge, knows
 from gateway.core.types import Attempt, Call, Deployment, Plan, Principal, Sensitivity
 from gateway.routing import Decision
 from gateway.telemetry import TraceContext
@@ -66,7 +66,7 @@ class Trace(msgspec.Struct):
     def meter(self, deployment: Deployment, usage: Usage) -> None:
         """Notes what the answer used, and prices it."""
         self.usage = usage
-        if deployment.price is not None:
+        if deployment.price is not None and (not usage.uncounted or knows(deployment.price, usage)):
             self.cost = charge(usage, deployment.price)
 
     def compare(self, dearest_first: Sequence[Deployment], usage: Usage) -> None:
@@ -74,7 +74,7 @@ class Trace(msgspec.Struct):
         assert self.plan is not None
         permitted = self.plan.permitted
         for deployment in dearest_first:
-            if deployment.name in permitted and deployment.price is not None:
+            if deployment.name in permitted and deployment.price is not None and knows(deployment.price, usage):
                 self.dearest = charge(usage, deployment.price).nano_usd
                 return
 

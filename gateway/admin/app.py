@@ -1,4 +1,4 @@
-"""`/admin`: what calls cost, why each went where it went, and the breakers' levers.
+"""`/admin`: what calls cost, why each went where it went, what providers can do, and the breakers' levers.
 
 Handlers are plain functions, so that FastAPI runs those that read the store in a thread. Errors have the shape that
 `/v1` gives them.
@@ -6,7 +6,7 @@ Handlers are plain functions, so that FastAPI runs those that read the store in 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, Protocol
 
 from fastapi import FastAPI, Path, Query, Request
@@ -45,8 +45,8 @@ class Levers(Protocol):
         ...
 
 
-def application(accounts: Accounts, levers: Levers) -> FastAPI:
-    """Returns the app; who may ask at all is settled before it."""
+def application(accounts: Accounts, levers: Levers, support: Callable[[], list[dict[str, Any]]]) -> FastAPI:
+    """Returns the app; who may ask at all is settled before it. `support` makes the support matrix."""
     app = FastAPI(title="Headgate admin", docs_url=None, redoc_url=None, openapi_url="/admin/openapi.json")
 
     @app.exception_handler(CallError)
@@ -75,6 +75,11 @@ def application(accounts: Accounts, levers: Levers) -> FastAPI:
     def decision(id: Annotated[str, Path(max_length=100)]) -> Response:
         """Tells why one call went where it went."""
         return JSONResponse(dict(accounts.decision(id)))
+
+    @app.get("/admin/providers")
+    async def providers() -> Response:
+        """Tells what each kind of provider relays, translates, coerces, drops or refuses, and who is of it here."""
+        return JSONResponse({"kinds": support()})
 
     @app.get("/admin/breakers")
     async def breakers() -> Response:

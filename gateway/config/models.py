@@ -23,6 +23,12 @@ class Server(Section):
 
     listen: Address = Field(default="127.0.0.1:8080", description="Where callers connect; port 0 takes a free one.")
     max_body: Size = Field(default=32 * 2**20, gt=0, description="The largest request body.")
+    max_held: Size = Field(
+        default=128 * 2**20,
+        gt=0,
+        description="What forms may take up together that are held until their `model` comes; those that name it "
+        "before their file are passed on as they come.",
+    )
     max_headers: Size = Field(default=64 * 2**10, gt=0, description="The largest head of a request.")
     header_timeout: Duration = Field(default=10.0, gt=0, description="Until a request's head is whole.")
     body_timeout: Duration = Field(

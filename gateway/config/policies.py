@@ -13,7 +13,21 @@ from gateway.config.units import Duration, HeaderName, Name, Unit, Usd, several
 Names = Annotated[list[Name], BeforeValidator(several), Unit("names")]
 Words = Annotated[list[str], BeforeValidator(several), Unit("words")]
 Pick = Literal["cheapest", "fastest", "least_loaded", "weighted", "in_order", "balanced"]
-Dialect = Literal["chat", "completions", "embeddings", "responses", "messages"]
+Dialect = Literal[
+    "chat",
+    "completions",
+    "embeddings",
+    "responses",
+    "messages",
+    "moderations",
+    "images",
+    "image_edits",
+    "image_variations",
+    "speech",
+    "transcriptions",
+    "translations",
+    "rerank",
+]
 # The codes with which choosing ends before any upstream is asked.
 ErrorCode = Literal[
     "no_permitted_deployment",

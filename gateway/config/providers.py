@@ -14,7 +14,7 @@ from gateway.config.units import Duration, HeaderName, Name, Unit, Url, Usd
 from gateway.core import types
 
 Retention = Literal["none", "zdr", "30d", "unknown"]
-Endpoint = Literal["chat", "completions", "embeddings"]
+Endpoint = Literal["chat", "completions", "embeddings", "moderations", "images", "speech", "transcriptions", "rerank"]
 Modality = Literal["text", "image", "audio", "file"]
 Capability = Literal["tools", "json_schema", "logprobs", "n"]
 
@@ -201,7 +201,9 @@ class Deployment(Section):
         default=None, description="What it reads; not set: everything is assumed."
     )
     endpoints: list[Endpoint] = Field(
-        default=["chat", "completions", "embeddings"], description="Which endpoints it serves."
+        default=["chat", "completions", "embeddings"],
+        description="Which families of endpoints it serves. What is not listed is never sent there: a route of chat "
+        "models gets no audio.",
     )
     capabilities: list[Capability] | None = Field(
         default=None, description="What it can do beside; not set: all of it is assumed."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Protocol
 
 
@@ -46,6 +46,10 @@ class Form(Protocol):
 
     def head(self, model: str) -> bytes:
         """Returns the form as far as it came, asking for this model."""
+        ...
+
+    def withhold(self, names: Collection[str]) -> None:
+        """Refuses fields of these names, those that came and those that will; raises BadRequest."""
         ...
 
     def watch(self, judge: Callable[[bytes], None]) -> None:

@@ -24,7 +24,8 @@ class Usage(msgspec.Struct, frozen=True, gc=False):
     """Tokens of one answer; each token stands in exactly one bucket.
 
     `raw` is the provider's usage object as it came (JSON). `suspect` marks an object that contradicts itself
-    (a negative bucket, or buckets that do not sum to the provider's totals); `estimated` one that we made.
+    (a negative bucket, or buckets that do not sum to the provider's totals); `estimated` one that we made. `uncounted`:
+    what was used is counted in something else than tokens (seconds, images, characters), or not told at all.
     """
 
     fresh_input: int = 0
@@ -40,6 +41,7 @@ class Usage(msgspec.Struct, frozen=True, gc=False):
     suspect: bool = False
     estimated: bool = False
     service_tier: str | None = None
+    uncounted: bool = False
 
     @property
     def input_tokens(self) -> int:
@@ -119,6 +121,13 @@ class Cost(msgspec.Struct, frozen=True, gc=False):
     nano_usd: int
     lines: dict[str, int]
     price_version: str
+
+
+def knows(price: Price, usage: Usage) -> bool:
+    """Says whether a price says what a usage costs: one per token does not, where no tokens are counted."""
+    rates = price.tiers[0][1]
+    free = not (rates.fresh_input or rates.output_text)
+    return not usage.uncounted or price.per_request_nano > 0 or free
 
 
 _HALF: Final = MILLION // 2

@@ -8,7 +8,7 @@ The one field that routing replaces, `model`, may stand once; everything else go
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Final
 
 from gateway.core.errors import BadRequest, TooLarge
@@ -59,6 +59,7 @@ class FormReader:
         self._name = ""
         self._parts = 0
         self._begun = False
+        self._withheld: frozenset[str] = frozenset()
         self._before = bytearray()  # what goes on, up to the model's part
         self._after = bytearray()
         self._out = self._before
@@ -85,6 +86,12 @@ class FormReader:
         """The body has ended; raises BadRequest where the form has not."""
         if not self.closed:
             raise _bad("the form ends before its last boundary")
+
+    def withhold(self, names: Collection[str]) -> None:
+        """Refuses fields of these names from now on, and those that came; raises BadRequest."""
+        self._withheld = frozenset(names)
+        for name in self._withheld & self.fields.keys():
+            raise _withheld(name)
 
     # -- what goes -----------------------------------------------------------------------------------------------------
 
@@ -188,6 +195,8 @@ class FormReader:
             raise _bad(f"{name!r} stands twice", param=name)
         if name in _ROUTED and self._begun:
             raise _bad(f"{name!r} has to stand before the file that is on its way already", param=name)
+        if name in self._withheld:
+            raise _withheld(name)
         try:
             self.fields[name] = value.decode()
         except UnicodeDecodeError:
@@ -260,6 +269,10 @@ def _described(head: bytes) -> tuple[str, bool]:
 def text_of(fields: Mapping[str, str]) -> bytes:
     """Returns what a form's fields say, for detectors."""
     return "\n".join(fields.values()).encode()
+
+
+def _withheld(name: str) -> BadRequest:
+    return BadRequest(f"{name!r} is set by the gateway, not by its callers", param=name)
 
 
 def _bad(why: str, param: str | None = None, status: int = 400) -> BadRequest:

@@ -2,7 +2,9 @@
 
 `auth: open`, and the admin surface without its key, answer on a loopback listener only, to a `Host` that is a loopback
 name, without forwarding headers, without a foreign `Origin`, and POSTs only as JSON: so that neither a page in the
-operator's browser (DNS rebinding, cross-site forms) nor a proxy in front can lend its reach to strangers.
+operator's browser (DNS rebinding, cross-site forms) nor a proxy in front can lend its reach to strangers. Endpoints
+that take files take forms, which a page could send without asking first: but never without its `Origin`, nor without
+saying `sec-fetch-site: cross-site` (https://fetch.spec.whatwg.org/#origin-header, 2026-11).
 """
 
 from __future__ import annotations
@@ -16,6 +18,9 @@ from gateway.core.types import Headers
 _FORWARDING: Final = frozenset(
     (b"forwarded", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto", b"x-real-ip", b"via")
 )
+
+
+_OWN_SITE: Final = frozenset((b"same-origin", b"none"))
 
 
 def is_loopback(host: str) -> bool:
@@ -45,8 +50,8 @@ class OpenGuard:
     def __init__(self) -> None:
         self._loopback_hosts: set[bytes] = set()
 
-    def check(self, headers: Headers | list[tuple[bytes, bytes]], method: str) -> None:
-        """Raises Forbidden (code `open_door_refused`) with the rule that the request breaks."""
+    def check(self, headers: Headers | list[tuple[bytes, bytes]], method: str, *, form: bool = False) -> None:
+        """Raises Forbidden (code `open_door_refused`) with the rule that the request breaks; `form` lets forms in."""
         host_seen = False
         json_seen = method != "POST"
         for name, value in headers:
@@ -54,13 +59,15 @@ class OpenGuard:
                 host_seen = True
                 self._check_host(value)
             elif name == b"content-type":
-                json_seen = value == b"application/json" or _is_json(value)
+                json_seen = form or value == b"application/json" or _is_json(value)
                 if not json_seen:
                     break
             elif name == b"origin":
                 scheme, _, authority = value.partition(b"://")
                 if not authority or not is_loopback(_host_of(authority)):
                     raise _refused(f"a page of another origin ({scheme.decode('latin-1')[:20]}) may not call")
+            elif form and name == b"sec-fetch-site" and value not in _OWN_SITE:
+                raise _refused("a page of another site may not call")
             elif name in _FORWARDING:
                 raise _refused(f"the header {name.decode()} says that a proxy is in front")
         if not json_seen:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable
 
-from gateway.core.dialect import Dialect
+from gateway.core.dialect import Dialect, FormDialect
 from gateway.core.errors import CallError, ClientGone
 from gateway.core.types import Headers
 from gateway.door.app import Handler, Receive, Send, answer_error, read_body
 from gateway.door.exchange import PUSH, Message, RawHeaders
 from gateway.door.guard import OpenGuard
+from gateway.door.uploads import CallersForm, Held
 from gateway.pipeline import Ask, Pipeline
 
 
@@ -45,9 +46,14 @@ class Reply:
         return self._send({"type": "http.response.body", "body": data})
 
     async def break_off(self, error: CallError) -> None:
-        """Ends a stream that has begun with an error in the caller's dialect."""
+        """Ends what has begun with an error in the caller's dialect.
+
+        Where that has no words for it, the answer is left undone: its connection is then broken off, for all to see.
+        """
         error.request_id = self._call_id
-        await self.finish(self._dialect.error_event(error))
+        event = self._dialect.error_event(error)
+        if event:
+            await self.finish(event)
 
 
 def handler(
@@ -76,3 +82,42 @@ def handler(
             return
 
     return handle
+
+
+def form_handler(
+    pipeline: Pipeline, dialect: FormDialect, guard: OpenGuard, max_body_bytes: int, held: Held, other: Handler
+) -> Handler:
+    """Returns the handler of an endpoint that takes forms; what comes as JSON goes to the `other`."""
+
+    async def handle(scope: Message, receive: Receive, send: Send) -> None:
+        headers: Headers = scope["headers"]
+        if _is_json(headers):
+            await other(scope, receive, send)
+            return
+        arrived_at = time.monotonic()
+        call_id = pipeline.next_id()
+        reply = Reply(send, dialect, scope.get(PUSH), call_id, [])
+        decided: RawHeaders = []
+        form: CallersForm | None = None
+        try:
+            if pipeline.snapshot.open_door:
+                guard.check(headers, "POST", form=True)
+            principal = pipeline.authenticate(headers)
+            form = CallersForm(scope, receive, max_body_bytes, held)
+            await form.open()
+            decided.append((b"x-headgate-decision", call_id.encode()))  # from here on it has a receipt
+            await pipeline.answer(Ask(call_id, dialect.of(form), headers, b"", principal, arrived_at), reply)
+        except CallError as error:
+            await answer_error(send, error, dialect.error(error), call_id, decided)
+        except ClientGone:
+            return
+        finally:
+            if form is not None:
+                form.close()
+
+    return handle
+
+
+def _is_json(headers: Headers) -> bool:
+    given = next((value for name, value in headers if name == b"content-type"), b"")
+    return given.partition(b";")[0].strip().lower() == b"application/json"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
 from gateway.core.errors import ClientGone, Overloaded, TooLarge
@@ -82,6 +82,10 @@ class CallersForm:
     def head(self, model: str) -> bytes:
         """Returns the form as far as it came, asking for this model."""
         return self._reader.head(model)
+
+    def withhold(self, names: Collection[str]) -> None:
+        """Refuses fields of these names, those that came and those that will."""
+        self._reader.withhold(names)
 
     def watch(self, judge: Callable[[bytes], None]) -> None:
         """Has fields that come later judged."""

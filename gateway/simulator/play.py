@@ -315,7 +315,8 @@ def _head(reply: Reply, framing: tuple[tuple[str, str], ...]) -> bytes:
         phrase = HTTPStatus(reply.status).phrase
     except ValueError:
         phrase = "Overloaded"  # 529 is Anthropic's own
-    content_type = "text/event-stream; charset=utf-8" if reply.stream else reply.content_type
+    events = reply.stream and reply.content_type == "application/json"  # else a stream of something else: sound
+    content_type = "text/event-stream; charset=utf-8" if events else reply.content_type
     fields = (("content-type", content_type), *reply.headers, *framing)
     lines = "".join(f"{name}: {value}\r\n" for name, value in fields)
     return f"HTTP/1.1 {reply.status} {phrase}\r\n{lines}\r\n".encode("latin-1")

@@ -16,6 +16,7 @@ from gateway.simulator import anthropic, gemini, openai, responses, vllm
 from gateway.simulator.answers import Ask, answer, count, ended
 from gateway.simulator.connection import Connection, Seen
 from gateway.simulator.faults import Fault
+from gateway.simulator.media import ENDPOINTS, form
 from gateway.simulator.play import End, Refused, Reply, Step, perform, plain, refusal
 from gateway.simulator.wire import Wire
 
@@ -166,7 +167,10 @@ class Simulator:
         model, method = gemini.called(path) or ("", "")
         if method:
             wire = self._methods.get(method, self._methods[gemini.GENERATE])
+        media = next((make for suffix, make in ENDPOINTS.items() if path.endswith(suffix)), None)
         try:
+            if media is not None and seen.method == "POST":
+                return self._media(seen, media)
             if wire is None or seen.method != "POST" or method in gemini.EMBED:
                 return self._aside(seen, path), None
             return self._ask(seen, wire, model, method)
@@ -218,6 +222,18 @@ class Simulator:
             answers = [ended(one, finish, fault.after) for one in answers]
         self._serial += 1
         reply = wire.reply(ask, answers, self._cached(ask, wire), self._serial)
+        return perform(reply, fault, self.ttft_s, self.tpot_s), reply
+
+    def _media(self, seen: Seen, make: Callable[[dict[str, Json]], Reply]) -> tuple[list[Step], Reply]:
+        content_type = (seen.header(b"content-type") or b"").decode("latin-1")
+        is_form = content_type.startswith("multipart/form-data")
+        body = form(seen.body, content_type) if is_form else _object(seen)
+        fault = self._fault(seen, body)
+        if fault is not None and (refused := refusal(fault)) is not None:
+            raise refused
+        if not body.get("model"):
+            raise Refused(400, "you must provide a model parameter", param="model")
+        reply = make(body)
         return perform(reply, fault, self.ttft_s, self.tpot_s), reply
 
     def _cached(self, ask: Ask, wire: Wire) -> int:

@@ -136,6 +136,7 @@ def places_of(
         elif deployment.price is None:
             places.notes.extend((("deployments", name), f"price of {name!r}: {note}") for note in facts.notes)
         wire = WIRES[provider.kind]
+        _check_endpoints(name, deployment, provider.kind, wire, places)
         urls = _urls(provider, wire, simulator)
         places.adapters[name] = adapter
         places.deployments[name] = Deployment(
@@ -161,6 +162,15 @@ def places_of(
             counts=wire.counts,
         )
     return places
+
+
+def _check_endpoints(name: str, deployment: written.Deployment, kind: str, wire: Wire, places: Places) -> None:
+    """Says of endpoints that somebody listed, and that such a provider does not have."""
+    absent = sorted(set(deployment.endpoints) - wire.serves)
+    if absent and "endpoints" in deployment.model_fields_set:
+        told = f"a provider of kind {kind!r} does not serve {', '.join(absent)}"
+        found = places.notes if wire.serves & set(deployment.endpoints) else places.problems
+        found.append((("deployments", name, "endpoints"), told))
 
 
 def _way(name: str, provider: written.Provider, folder: Path, transports: Transports, places: Places) -> str:

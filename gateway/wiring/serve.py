@@ -12,6 +12,7 @@ from pathlib import Path
 
 import structlog
 
+from adapters.dialects._relayed import RelayedForm
 from gateway.config import watch
 from gateway.core.errors import Unauthorized
 from gateway.door import inference, models, probes, responses
@@ -20,11 +21,13 @@ from gateway.door.exchange import Message
 from gateway.door.guard import OpenGuard, is_loopback
 from gateway.door.protocol import DoorLimits
 from gateway.door.server import Server
+from gateway.door.uploads import Held
 from gateway.telemetry import configure_logging
 from gateway.wiring.accounts import Accounts
 from gateway.wiring.kinds import DIALECTS
 from gateway.wiring.levers import BreakerLevers
 from gateway.wiring.runtime import Runtime
+from gateway.wiring.support import matrix
 
 _log = structlog.get_logger("headgate")
 
@@ -38,6 +41,14 @@ _PATHS = {
     "/responses": "responses",
     "/messages": "messages",
     "/messages/count_tokens": "count_tokens",
+    "/moderations": "moderations",
+    "/images/generations": "images",
+    "/images/edits": "image_edits",
+    "/images/variations": "image_variations",
+    "/audio/speech": "speech",
+    "/audio/transcriptions": "transcriptions",
+    "/audio/translations": "translations",
+    "/rerank": "rerank",
 }
 # Where a dialect's clients look for a call's id beside `x-request-id`.
 _ID_HEADERS = {"messages": b"request-id", "count_tokens": b"request-id"}
@@ -106,15 +117,15 @@ async def _watch_keys(runtime: Runtime) -> None:
 
 def _door(runtime: Runtime, host: str, admin_hash: str, draining: Callable[[], bool]) -> Door:
     pipeline, config = runtime.pipeline, runtime.loaded.config
-    guard = OpenGuard()
+    guard, held = OpenGuard(), Held(config.server.max_held)
     routes: dict[str, dict[str, Handler]] = {}
     for prefix in ("/v1", ""):  # some clients are given the base URL without its version
-        for path, dialect in _PATHS.items():
-            routes[prefix + path] = {
-                "POST": inference.handler(
-                    pipeline, DIALECTS[dialect], guard, config.server.max_body, _ID_HEADERS.get(dialect)
-                )
-            }
+        for path, name in _PATHS.items():
+            dialect, limit = DIALECTS[name], config.server.max_body
+            handle = inference.handler(pipeline, dialect, guard, limit, _ID_HEADERS.get(name))
+            if isinstance(dialect, RelayedForm):
+                handle = inference.form_handler(pipeline, dialect, guard, limit, held, handle)
+            routes[prefix + path] = {"POST": handle}
         routes[f"{prefix}/models"] = {"GET": models.handler(pipeline, guard, f"{prefix}/models", DIALECTS["messages"])}
     routes["/healthz"] = {"GET": probes.health()}
     routes["/readyz"] = {
@@ -162,10 +173,17 @@ def _admin(runtime: Runtime, loopback: bool, admin_hash: str) -> Handler:
             from gateway.admin.app import application
 
             accounts = Accounts(runtime.store, runtime.services.ledger.settle)
-            loaded.append(application(accounts, BreakerLevers(runtime.services.breakers)))
+            loaded.append(
+                application(accounts, BreakerLevers(runtime.services.breakers), lambda: matrix(_kinds(runtime)))
+            )
         await loaded[0](scope, receive, send)
 
     return handle
+
+
+def _kinds(runtime: Runtime) -> dict[str, str]:
+    """Returns the kind of each provider of the config that serves."""
+    return {name: provider.kind for name, provider in runtime.loaded.config.providers.items()}
 
 
 def _admin_key(environ: Mapping[str, str], beside: Path) -> tuple[str, str | None]:

@@ -226,6 +226,19 @@ def test_what_routing_reads_cannot_come_behind_a_file_that_is_on_its_way(late):
     assert error.value.param in ("model", "stream", "user")
 
 
+def test_fields_that_are_withheld_are_refused_whenever_they_come():
+    reader = read(form(M, field("priority", b"1")))
+    with pytest.raises(BadRequest) as error:
+        reader.withhold(("cache_salt", "priority"))
+    assert error.value.param == "priority"
+    reader = FormReader(B)
+    reader.feed(b"--%b\r\n%b\r\n--%b\r\n%bxyz" % (B, M, B, FILE))
+    reader.withhold(("priority",))
+    reader.begin()
+    with pytest.raises(BadRequest):
+        reader.feed(b"\r\n--%b\r\n%b\r\n--%b--" % (B, field("priority", b"1"), B))
+
+
 def test_fields_that_come_late_are_there_to_be_judged():
     reader = FormReader(B)
     reader.feed(b"--%b\r\n%b\r\n--%b\r\n%bxyz" % (B, field("model", b"m"), B, FILE))

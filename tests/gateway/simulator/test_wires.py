@@ -209,7 +209,7 @@ async def test_a_body_of_wrong_types_is_a_400_with_its_param(simulator: Simulato
                 await client.chat.completions.create(**{"model": "demo", "messages": HELLO, **wrong})
             assert failure.value.param == param
         with pytest.raises(openai.NotFoundError):
-            await client.moderations.create(input="x")
+            await client.files.list()
 
 
 async def test_anthropic_answers_unary_and_streamed(simulator: Simulator) -> None:
