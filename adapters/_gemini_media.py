@@ -159,7 +159,7 @@ def wanted(body: Json) -> list[Fetch]:
     for field in ("messages", "input", "system"):
         for url, where in _urls(holder.get(field), field):
             found.setdefault(url, where)
-    return [Fetch(url) for url in found]
+    return [Fetch(url, where) for url, where in found.items()]
 
 
 def _urls(value: Json, where: str) -> Iterator[tuple[str, str]]:

@@ -40,7 +40,7 @@ class BedrockAdapter:
             body = msgspec.json.decode(call.body)
         except UNREADABLE:
             return ()
-        return [Fetch(url) for url in dict.fromkeys(remote_urls(body))]
+        return [Fetch(url, "messages") for url in dict.fromkeys(remote_urls(body))]
 
     def encode(self, call: Call, deployment: Deployment, dialect: Dialect, fetched: Fetched) -> UpstreamRequest:
         """Writes the request; raises BadRequest naming the field that Bedrock cannot express."""
