@@ -274,7 +274,7 @@ async def test_a_cancelled_waiter_does_not_keep_the_connection_it_was_given(upst
 
 
 @pytest.mark.parametrize("where", ["head", "next", "read", "request"])
-async def test_a_cancelled_call_leaves_no_connection_and_no_task(upstream, client, where):
+async def test_a_cancelled_call_leaves_no_connection_and_no_task(upstream, client, until, where):
     gone = asyncio.Event()
 
     async def script(peer):
@@ -294,14 +294,14 @@ async def test_a_cancelled_call_leaves_no_connection_and_no_task(upstream, clien
 
     before = asyncio.all_tasks()
     task = asyncio.create_task(call())
+    await until(lambda: client.transport.active)
     await asyncio.sleep(0.03)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
     assert client.transport.active == client.transport.idle == 0
-    await asyncio.wait_for(gone.wait(), 10)
-    await asyncio.sleep(0.01)
-    assert asyncio.all_tasks() == before
+    await asyncio.wait_for(gone.wait(), 30)
+    await until(lambda: asyncio.all_tasks() == before)
 
 
 async def test_a_call_cancelled_while_connecting_leaves_nothing(client, unaccepting):
