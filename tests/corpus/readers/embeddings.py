@@ -1,0 +1,52 @@
+"""Reads vectors, in the forms of OpenAI, Gemini, Cohere and Ollama; as floats or as base64 of little-endian floats."""
+
+from __future__ import annotations
+
+import base64
+import json
+import struct
+from typing import Any
+
+from tests.corpus.reading import Counts, Reading
+
+
+def openai(raw: bytes) -> Reading:
+    """Reads OpenAI's list."""
+    body = json.loads(raw)
+    data = sorted(body["data"], key=lambda each: each.get("index", 0))
+    usage = body.get("usage") or {}
+    tokens = usage.get("prompt_tokens", usage.get("total_tokens"))
+    return Reading(
+        ended=True,
+        vectors=[vector(each["embedding"]) for each in data],
+        counts=None if tokens is None else Counts(tokens),
+    )
+
+
+def gemini(raw: bytes) -> Reading:
+    """Reads one embedding, or a batch of them."""
+    body = json.loads(raw)
+    return Reading(ended=True, vectors=[each["values"] for each in body.get("embeddings") or [body["embedding"]]])
+
+
+def cohere(raw: bytes) -> Reading:
+    """Reads embeddings by type."""
+    body = json.loads(raw)
+    billed = ((body.get("meta") or {}).get("billed_units") or {}).get("input_tokens")
+    return Reading(
+        ended=True, vectors=body["embeddings"]["float"], counts=None if billed is None else Counts(int(billed))
+    )
+
+
+def ollama(raw: bytes) -> Reading:
+    """Reads /api/embed."""
+    body = json.loads(raw)
+    return Reading(ended=True, vectors=body["embeddings"], counts=Counts(body.get("prompt_eval_count") or 0))
+
+
+def vector(written: Any) -> list[float]:
+    """Returns a vector of floats."""
+    if isinstance(written, str):
+        data = base64.b64decode(written)
+        return list(struct.unpack(f"<{len(data) // 4}f", data))
+    return [float(each) for each in written]
