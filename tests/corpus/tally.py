@@ -18,6 +18,7 @@ class Tally:
         self.pending: dict[str, str] = {}  # what is not built yet -> why
         self.unlisted: dict[str, str] = {}  # line -> its provider
         self.done: Counter[str] = Counter()  # what was done, and how often
+        self.refused: Counter[tuple[str, ...]] = Counter()  # dialect, kind and field of requests that were refused
 
     def cover(self, line: str, dialect: str) -> None:
         self.covered.setdefault(line, set()).add(dialect)
@@ -32,7 +33,7 @@ class Tally:
 
     def told(self) -> list[str]:
         """Returns the closing lines; none where no line of the corpus was read."""
-        if not self.covered and not self.skipped:
+        if not self.done:
             return []
         dialects = Counter(dialect for ways in self.covered.values() for dialect in ways)
         lines = [
@@ -44,5 +45,8 @@ class Tally:
         for why, count in Counter(self.skipped.values()).most_common():
             names = sorted(line for line, reason in self.skipped.items() if reason == why)
             lines.append(f"skipped {count}: {why} ({', '.join(names[:4])}{', …' if count > 4 else ''})")
+        if self.refused:
+            lines.append("requests refused, by dialect, kind and field:")
+            lines += [f"  {' '.join(what)} {count}" for what, count in self.refused.most_common()]
         lines += [f"PENDING: {what}: {why}" for what, why in sorted(self.pending.items())]
         return lines
