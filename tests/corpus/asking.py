@@ -36,7 +36,7 @@ class Asked:
 
     def set(self, name: str, value: Any) -> None:
         """Notes a setting that was set to something else than what holds without it."""
-        if value not in (None, [], {}) and value != NEUTRAL.get(name):
+        if value not in (None, [], {}, -1) and value != NEUTRAL.get(name):
             self.settings[name] = value
 
     @property

@@ -46,13 +46,13 @@ class Said:
     signatures: list[str] = field(default_factory=list)
     opaque: list[str] = field(default_factory=list)  # the types of blocks that only their provider knows
     images: list[str] = field(default_factory=list)  # base64
-    audio: str = ""  # base64, or what it says
+    audio: str = ""  # base64
+    transcript: str = ""  # of the audio
 
     @property
     def speaks(self) -> bool:
-        return bool(
-            self.text or self.reasoning or self.refusal or self.calls or self.opaque or self.images or self.audio
-        )
+        told = (self.text, self.reasoning, self.refusal, self.audio, self.transcript)
+        return any(told) or bool(self.calls or self.opaque or self.images)
 
 
 @dataclass

@@ -151,7 +151,7 @@ def request_problem(name: str, value: Any, published: bool = True) -> str | None
 def error_problem(dialect: str, body: bytes, event: bytes, status: int) -> str | None:
     """Says what is wrong with an error as a dialect writes it: a body, and the end of a stream that had begun."""
     written = json.loads(body)
-    if dialect == "messages":
+    if dialect in ("messages", "count_tokens"):
         if written.get("type") != "error" or {"type", "message"} - written["error"].keys():
             return f"no error of Messages: {written}"
     else:

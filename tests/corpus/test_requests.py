@@ -102,7 +102,7 @@ def test_a_recorded_request_keeps_what_it_asks_in_every_wire(record: Record, tal
         if kind not in WIRES:
             tally.pending[f"requests to {kind}"] = "no such kind"
             continue
-        wrong += [f"{kind} {model}: {each}" for each in differences(call, asked, kind, model, tally)]
+        wrong += [f"{record['id']} {kind} {model}: {each}" for each in differences(call, asked, kind, model, tally)]
     assert not wrong, "\n".join(wrong)
 
 

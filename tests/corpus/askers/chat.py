@@ -59,14 +59,15 @@ def _part(asked: Asked, role: str, part: Any) -> None:
     elif kind == "input_audio":
         asked.media.append(medium(part["input_audio"]["data"]))
     elif kind == "file":
-        file = part["file"]
+        file = part.get("file") or part  # Mistral's stands in the part itself
         asked.media.append(medium(file.get("file_data") or file.get("file_id") or ""))
     elif kind == "thinking":
         thinking = part["thinking"]
         text = thinking if isinstance(thinking, str) else "".join(each.get("text", "") for each in thinking)
         asked.thoughts.append((text, part.get("signature") or ""))
-    elif kind == "video_url":
-        asked.media.append(medium(part["video_url"]["url"]))
+    elif kind in ("video_url", "document_url"):
+        url = part[kind]
+        asked.media.append(medium(url if isinstance(url, str) else url["url"]))
     else:
         asked.opaque.append(str(kind))
 

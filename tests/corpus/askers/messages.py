@@ -57,10 +57,17 @@ def _block(asked: Asked, role: str, block: dict[str, Any]) -> None:
     elif kind == "tool_result":
         content = block.get("content")
         if isinstance(content, list):
-            for part in content:
-                if part["type"] != "text":
+            said = [part.get("text") or _text(part) for part in content]
+            for part, text in zip(content, said, strict=True):
+                if not text:
                     _block(asked, "tool", part)
-            content = "".join(part["text"] for part in content if part["type"] == "text")
+            content = "".join(said)
         asked.results.append(content or "")
     else:
         asked.opaque.append(kind)
+
+
+def _text(block: dict[str, Any]) -> str:
+    """Returns the text of a document that is one."""
+    source = block.get("source") or {}
+    return source["data"] if isinstance(source, dict) and source.get("type") == "text" else ""

@@ -57,9 +57,9 @@ def stream(raw: bytes, cut: bool = True) -> Reading:
         for place, choice in enumerate(chunk.get("choices") or []):
             index = choice.get("index", place) or 0
             said = reading.choice(index)
-            if "text" in choice:
-                said.text += choice["text"] or ""
             delta = choice.get("delta") or {}
+            if "text" in choice and not delta:  # Together's chat has both, and they say the same
+                said.text += choice["text"] or ""
             _content(said, delta)
             calls = pieces.setdefault(index, {})
             for at, piece in enumerate(delta.get("tool_calls") or []):
@@ -88,7 +88,7 @@ def _merge(call: dict[str, Any], piece: dict[str, Any]) -> None:
 
 
 def _called(call: dict[str, Any]) -> Called:
-    if call.get("custom"):
+    if (call.get("custom") or {}).get("name"):
         return Called(call["custom"]["name"], call["custom"].get("input", ""))
     function = call.get("function") or {}
     return Called(function.get("name", ""), arguments(function.get("arguments")))
@@ -106,7 +106,7 @@ def _content(said: Said, message: dict[str, Any]) -> None:
             said.reasoning += (
                 thinking if isinstance(thinking, str) else "".join(each.get("text") or "" for each in thinking)
             )
-    said.reasoning += message.get("reasoning_content") or message.get("reasoning") or ""
+    said.reasoning += message.get("reasoning_content") or message.get("reasoning") or _details(message)
     said.refusal += message.get("refusal") or ""
     for block in message.get("thinking_blocks") or []:
         if signature := block.get("signature") or block.get("data"):
@@ -114,9 +114,17 @@ def _content(said: Said, message: dict[str, Any]) -> None:
     for block in message.get("provider_blocks") or []:
         said.opaque.append(str(block["block"].get("type")))
     audio = message.get("audio") or {}
-    said.audio += audio.get("data") or audio.get("transcript") or ""
+    said.audio += audio.get("data") or ""
+    said.transcript += audio.get("transcript") or ""
     for image in message.get("images") or []:
         said.images.append(image["image_url"]["url"].partition("base64,")[2])
+
+
+def _details(message: dict[str, Any]) -> str:
+    """Reads OpenRouter's reasoning where it is not told in one text beside."""
+    return "".join(
+        detail.get("text") or detail.get("summary") or "" for detail in message.get("reasoning_details") or []
+    )
 
 
 def _finish(native: str | None) -> str | None:
