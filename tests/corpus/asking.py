@@ -91,7 +91,13 @@ def missing(asked: Asked, sent: Asked) -> Iterator[tuple[str, str]]:
         sent.settings |= {"response_format": form, "tool_choice": asked.settings.get("tool_choice")}
     if form == "json_object" and sent.settings.get("response_format") == "json_schema":
         sent.settings["response_format"] = form
+    if len(asked.tools) == 1 == len(sent.tools) and {"tool_choice"} <= asked.settings.keys() & sent.settings.keys():
+        chosen = (asked.settings["tool_choice"], sent.settings["tool_choice"])
+        if "none" not in chosen and {"required", *asked.tools, *sent.tools} >= set(chosen):
+            sent.settings["tool_choice"] = asked.settings["tool_choice"]  # to call any of one tool is to call it
     for name, value in asked.settings.items():
+        if name == "parallel_tool_calls" and len(asked.tools) == 1:
+            continue  # of one tool there is little that could be called at once
         if sent.settings.get(name) != value:
             yield name, f"{value!r} became {sent.settings.get(name)!r}"
 

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from functools import cache
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 from gateway.core.adapter import Adapter, Decoder
 from gateway.core.dialect import Dialect
@@ -72,7 +73,7 @@ _OWN_WIRES = {
 
 # A provider of the corpus -> the kind that it is configured as; where none is named, the name itself.
 _KINDS = {
-    "bedrock-mantle": "bedrock_mantle",
+    "bedrock-mantle": "bedrock_openai",
     "gpustack-vllm": "vllm",
     "llama.cpp": "llamacpp",
     "vercel-gateway": "vercel",
@@ -93,10 +94,10 @@ _READ_BY = {
     "converse": ("bedrock",),
     "invoke": ("bedrock",),
     "cohere": ("cohere",),
-    "ollama": ("ollama",),
+    "ollama": ("ollama_native",),
     "gemini_embeddings": ("gemini", "vertex"),
     "cohere_embeddings": ("cohere",),
-    "ollama_embeddings": ("ollama",),
+    "ollama_embeddings": ("ollama_native",),
 }
 
 _ASKED: dict[str, dict[str, Any]] = {
@@ -196,7 +197,7 @@ def deployment_of(kind: str, model: str | None) -> Deployment:
         kind=kind,
         model=model or "m",
         adapter=adapter(kind).name,
-        base_path=b"/v1",
+        base_path=(urlsplit(WIRES[kind].base_url or "").path.rstrip("/") or WIRES[kind].path or "/v1").encode(),
         endpoints=(),
         options=_OPTIONS,
     )

@@ -7,7 +7,6 @@ import os
 import random
 import struct
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -171,9 +170,9 @@ class Proof:
         if not decoder.complete:
             yield "the decoder does not know that it is complete"
         speaks = any(said.speaks for said in expected.choices.values())
-        if self.wire == "messages" and not any(replace(said, refusal="").speaks for said in expected.choices.values()):
-            speaks = False  # why it refused is told beside its content, not in it
-        if expected.choices and speaks != decoder.started:
+        # Why an answer was refused is told beside its content, not in it: it may count as either.
+        refused = any(said.finish == "content_filter" and not said.text for said in expected.choices.values())
+        if expected.choices and speaks != decoder.started and not refused:
             yield f"started is {decoder.started}"
         if expected.choices:
             said = expected.choice(min(expected.choices))
@@ -216,6 +215,8 @@ class Proof:
             return finish, "length", "content_filter", None
         if self.dialect == "responses" and finish in ("stop", "tool_calls"):
             return ("tool_calls",) if said.calls else ("stop",)  # its status is one for both
+        if self.dialect == "responses" and finish == "content_filter" and said.refusal:
+            return finish, "stop"  # a refusal is a part of an answer that is whole
         if self.dialect == "messages" and not self.relayed:
             if said.calls and finish == "stop":
                 # OpenAI ends so where a call was forced; Anthropic ends every turn with calls as one with calls.

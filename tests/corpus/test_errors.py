@@ -34,6 +34,7 @@ BY_WORDS = (
     ("incorrect api key provided", Reason.UNAUTHENTICATED),
     ("the requested model", Reason.NOT_FOUND),
     ("model identifier is invalid", Reason.NOT_FOUND),
+    ("$grpcmessage", Reason.UNAUTHENTICATED),  # Gemini's FAILED_PRECONDITION: not from where we call
     ("exceeded your current quota", Reason.RATE_LIMITED),  # Gemini's RESOURCE_EXHAUSTED
 )
 

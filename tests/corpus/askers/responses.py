@@ -28,7 +28,7 @@ def read(body: dict[str, Any]) -> Asked:
         asked.set(name, body.get(name))
     choice = body.get("tool_choice")
     if isinstance(choice, dict):
-        choice = choice.get("name") or choice.get("type")
+        choice = choice.get("name") or choice.get("mode") or choice.get("type")
     asked.set("tool_choice", None if choice == "auto" else choice)
     if body.get("tools") and body.get("parallel_tool_calls") is False:
         asked.set("parallel_tool_calls", False)

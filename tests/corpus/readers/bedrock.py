@@ -37,6 +37,8 @@ def whole(raw: bytes) -> Reading:
 def _block(said: Said, block: dict[str, Any]) -> None:
     if "text" in block:
         said.text += block["text"]
+    elif block.get("toolUse", {}).get("type") == "server_tool_use":
+        said.opaque.append(block["toolUse"]["name"])
     elif "toolUse" in block:
         said.calls.append(Called(block["toolUse"]["name"], block["toolUse"]["input"]))
     elif "reasoningContent" in block:
@@ -74,7 +76,7 @@ def stream(raw: bytes, cut: bool = True) -> Reading:
     for _, block in sorted(blocks.items()):
         if "toolUse" in block:
             said.calls.append(Called(block["toolUse"], arguments(block["input"])))
-            continue
+        said.opaque += [block["server"]] if "server" in block else []
         said.text += block["text"]
         said.reasoning += block["reasoning"]
         if block["signature"]:
@@ -88,7 +90,8 @@ def _frame(reading: Reading, blocks: dict[int, dict[str, Any]], kind: str, paylo
             payload["contentBlockIndex"], {"text": "", "reasoning": "", "signature": "", "input": ""}
         )
         if "toolUse" in payload.get("start", {}):
-            block["toolUse"] = payload["start"]["toolUse"]["name"]
+            started = payload["start"]["toolUse"]
+            block["server" if started.get("type") == "server_tool_use" else "toolUse"] = started["name"]
         delta = payload.get("delta", {})
         block["text"] += delta.get("text", "")
         block["input"] += delta.get("toolUse", {}).get("input", "")

@@ -66,13 +66,12 @@ def stream(raw: bytes, cut: bool = True) -> Reading:
 
 
 def counts(usage: Any) -> Counts | None:
-    """Reads usage: `tokens` are what the model saw; `billed_units` leave the prompt's template out."""
+    """Reads usage: what is billed, which leaves out what Cohere puts in by itself, cached or not."""
     if not usage:
         return None
-    tokens = usage.get("tokens") or usage.get("billed_units") or {}
+    tokens = usage.get("tokens") or {}
+    billed = usage.get("billed_units") or tokens
+    out = int(billed.get("output_tokens") or 0)
     return Counts(
-        int(tokens.get("input_tokens") or 0),
-        int(usage.get("cached_tokens") or 0),
-        0,
-        int(tokens.get("output_tokens") or 0),
+        int(billed.get("input_tokens") or 0), out=out, reasoning=min(out, int(tokens.get("reasoning_tokens") or 0))
     )

@@ -26,7 +26,12 @@ def openai(raw: bytes) -> Reading:
 def gemini(raw: bytes) -> Reading:
     """Reads one embedding, or a batch of them."""
     body = json.loads(raw)
-    return Reading(ended=True, vectors=[each["values"] for each in body.get("embeddings") or [body["embedding"]]])
+    tokens = (body.get("usageMetadata") or {}).get("promptTokenCount")
+    return Reading(
+        ended=True,
+        vectors=[each["values"] for each in body.get("embeddings") or [body["embedding"]]],
+        counts=None if tokens is None else Counts(tokens),
+    )
 
 
 def cohere(raw: bytes) -> Reading:
