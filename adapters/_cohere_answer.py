@@ -216,7 +216,7 @@ class CohereAnswer(Answer):
             return b""
         place: dict[str, Json] = {}
         start, end = citation.get("start"), citation.get("end")
-        if isinstance(start, int) and isinstance(end, int) and citation.get("type") not in _NOT_OF_TEXT:
+        if isinstance(start, int) and isinstance(end, int) and str(citation.get("type")) not in _NOT_OF_TEXT:
             index = citation.get("content_index")
             # Without an index there is one text (recorded, 2025 to 2026).
             before = self._begins.get(index, 0) if isinstance(index, int) else 0

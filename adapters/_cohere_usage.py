@@ -31,6 +31,9 @@ class _Counts:
     def __bool__(self) -> bool:
         return any(isinstance(self._counts.get(name), int | float) for name in ("input_tokens", "output_tokens"))
 
+    def names(self, name: str) -> bool:
+        return name in self._counts
+
     def of(self, name: str) -> int:
         value = self._counts.get(name)
         if value is None:
@@ -52,7 +55,7 @@ def read_usage(usage: Json) -> Usage | None:
     whole_input, output = counts.of("input_tokens"), counts.of("output_tokens")
     image = min(tokens.of("image_tokens"), whole_input)  # billed input holds them (recorded, 2026-08)
     fresh = whole_input - image
-    if "image_tokens" not in (usage.get("tokens") or {}):
+    if not tokens.names("image_tokens"):
         image = billed.of(
             "image_tokens"
         )  # an embedding's stand beside its input: https://docs.cohere.com/reference/embed
