@@ -132,7 +132,12 @@ class StreamDecoder(Answer):
                 return self.think(delta.thinking or "")
             if delta.type in _KNOWN_DELTAS:
                 return self.change(event.index, delta)
-            return self.extend(event.index, _decode_loose(data).delta)
+            try:
+                loose = _decode_loose(data).delta
+            except UNREADABLE:  # what the typed reading had skipped
+                self.dropped += 1
+                return b""
+            return self.extend(event.index, loose)
         if kind == "content_block_start" and event.content_block is not None:
             return self.open(event.index, event.content_block)
         if kind == "content_block_stop":

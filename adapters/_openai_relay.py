@@ -8,6 +8,7 @@ from typing import Final
 import msgspec
 
 from adapters import _sse
+from adapters._blocks import UNREADABLE
 from adapters._openai_chunk import Answer, Choice, Chunk, Present, finish_word, loose_choices, read_loosely, text_size
 from adapters._openai_fault import means_error, read_in_band
 from adapters._openai_usage import read_usage, usage_in
@@ -50,7 +51,7 @@ class UnaryRelay:
         body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         try:
             answer = _decode_answer(body)
-        except (msgspec.DecodeError, RecursionError):
+        except UNREADABLE:
             answer = _loose_answer(body)
         if answer.error and means_error(bytes(answer.error)):
             raise read_in_band(body)
@@ -197,7 +198,7 @@ class StreamRelay:
         """Looks at one event's data; whether it goes on to the caller."""
         try:
             chunk = _decode_chunk(data)
-        except (msgspec.DecodeError, RecursionError):
+        except UNREADABLE:
             if data.strip() == b"[DONE]":
                 self._close("the stream was declared done before its answer was")
                 return True

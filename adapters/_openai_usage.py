@@ -9,6 +9,7 @@ from typing import Final
 
 import msgspec
 
+from adapters._blocks import UNREADABLE
 from gateway.core.money import Usage
 
 
@@ -64,7 +65,7 @@ def usage_in(document: bytes) -> Usage | None:
     """Reads the usage of a whole answer or chunk; None where it holds none."""
     try:
         carrier = _decode_carrier(document)
-    except (msgspec.DecodeError, RecursionError):
+    except UNREADABLE:
         return None
     raw = bytes(carrier.usage)
     if raw in (b"", b"null"):
@@ -82,7 +83,7 @@ def read_usage(raw: bytes, service_tier: str | None) -> Usage | None:
         return None
     try:
         tokens = _decode_tokens(raw)
-    except (msgspec.DecodeError, RecursionError):
+    except UNREADABLE:
         return Usage(raw=raw, suspect=True, service_tier=service_tier)
     total = tokens.total_tokens
     prompt = tokens.prompt_tokens

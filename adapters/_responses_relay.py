@@ -16,6 +16,7 @@ from typing import Final
 import msgspec
 
 from adapters import _sse
+from adapters._blocks import UNREADABLE
 from adapters._openai_chunk import read_loosely, text_size
 from adapters._openai_fault import means_error, read_in_band
 from adapters._responses_usage import read_usage
@@ -137,7 +138,7 @@ def _is_anothers(item: bytes) -> bool:
         return False
     try:
         read = _decode_item(item)
-    except (msgspec.DecodeError, RecursionError):
+    except UNREADABLE:
         return False
     return read.type == "reasoning" and ((read.encrypted_content or "").startswith(PREFIX) or is_minted(read.id or ""))
 
@@ -198,7 +199,7 @@ def _finish(response: _Response, status: str) -> str:
 def _code(error: msgspec.Raw) -> str:
     try:
         return _decode_error(error).code or ""
-    except (msgspec.DecodeError, RecursionError):
+    except UNREADABLE:
         return ""
 
 
@@ -220,7 +221,7 @@ class UnaryRelay(_Watch):
         body = b"".join(self._pieces)
         try:
             response = _decode_response(body)
-        except (msgspec.DecodeError, RecursionError):
+        except UNREADABLE:
             response = _loose_response(body)
         if response.status is None and response.output is None:
             if response.error and means_error(bytes(response.error)):
@@ -281,7 +282,7 @@ class StreamRelay(_Watch):
             raise StreamCut("the stream was declared done before its response was")
         try:
             event = _decode_event(data)
-        except (msgspec.DecodeError, RecursionError):
+        except UNREADABLE:
             loose = read_loosely(data)
             if loose is None:
                 self.dropped += 1
@@ -310,7 +311,7 @@ class StreamRelay(_Watch):
         """Counts an item that came whole: its text has been counted as it grew."""
         try:
             item = _decode_item(raw)
-        except (msgspec.DecodeError, RecursionError):
+        except UNREADABLE:
             return
         if item.size() and (not self.started or item.type not in ("message", "reasoning")):
             self.started = True
@@ -320,7 +321,7 @@ class StreamRelay(_Watch):
 def _read_response(raw: msgspec.Raw) -> _Response:
     try:
         return _decode_response(raw)
-    except (msgspec.DecodeError, RecursionError):
+    except UNREADABLE:
         return _loosely(read_loosely(bytes(raw)) or {})
 
 

@@ -7,6 +7,7 @@ from typing import Final
 import msgspec
 
 from adapters import _openai_usage
+from adapters._blocks import UNREADABLE
 from gateway.core.money import Usage
 
 
@@ -42,7 +43,7 @@ def read_usage(raw: bytes, service_tier: str | None) -> Usage | None:
         return None
     try:
         tokens = _decode(raw)
-    except (msgspec.DecodeError, RecursionError):
+    except UNREADABLE:
         return Usage(raw=raw, suspect=True, service_tier=service_tier)
     into, out_of = tokens.input_tokens_details or _InputDetails(), tokens.output_tokens_details or _OutputDetails()
     as_chat = {
