@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev packages sdks run test check format docs pool-test bench bench-packages profile pii-bench lock
+.PHONY: help install install-dev packages sdks run test corpus fuzz check format docs pool-test bench bench-packages profile pii-bench lock
 
 help: ## Shows this list.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -59,6 +59,12 @@ test: install-dev packages sdks ## Runs the tests; installs what they need (Debi
 
 storm: install-dev packages ## Lets 100,000 random sequences of faults and 200 kills loose on the gateway: ARGS="--seed 7".
 	$(BIN)/python -m tests.storms $(ARGS)
+
+corpus: install-dev ## Holds every recorded answer to its proof at full length: byte by byte, cut at every event.
+	HEADGATE_CORPUS_FULL=1 $(BIN)/python -m pytest tests/corpus
+
+fuzz: install-dev ## Feeds each decoder and reader of requests 10 million bytes of mutated traffic: ARGS="--seed 7".
+	$(BIN)/python -m tests.fuzz $(ARGS)
 
 check: install-dev ## Formatting, lints, types, floors.
 	$(BIN)/ruff format --check .

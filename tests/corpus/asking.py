@@ -71,8 +71,10 @@ def missing(asked: Asked, sent: Asked) -> Iterator[tuple[str, str]]:
             yield "messages", f"medium {medium[:60]!r}"
     if sent.media and len(asked.media) < len(sent.media):
         yield "messages", "media out of nothing"
+    thought = squeezed("".join(text for text, _ in sent.thoughts))
+    signatures = {signature for _, signature in sent.thoughts}
     for text, signature in asked.thoughts:
-        if not any(text == other and signature == sign for other, sign in sent.thoughts):
+        if squeezed(text) not in thought or (signature and signature not in signatures):
             yield "thinking", f"thought {text[:40]!r} {signature[:20]!r}"
     for kind in asked.opaque:
         if kind not in sent.opaque:
