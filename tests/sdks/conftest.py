@@ -22,6 +22,14 @@ GENERATIONS = {  # which of OpenAI's SDKs a client is for; they cannot stand in 
     "pydantic_ai": "openai-3",
     "llama_index": "openai-2",
     "instructor": "openai-2",
+    "anthropic": "openai-3",
+}
+NODES = {  # the programs of those for Node
+    "node": ["by_node.mjs"],
+    "anthropic_node": ["by_anthropic.mjs"],
+    "ai_openai": ["by_ai.mjs", "openai"],
+    "ai_anthropic": ["by_ai.mjs", "anthropic"],
+    "ai_compatible": ["by_ai.mjs", "compatible"],
 }
 WITHIN_S = 60.0  # importing some of them takes seconds, on a busy machine many
 
@@ -34,9 +42,9 @@ def python_of(generation: str) -> Path:
 
 
 def node() -> str:
-    """Returns the command of Node; skips where there is none, or not the SDK for it."""
+    """Returns the command of Node; skips where there is none, or not the SDKs for it."""
     if not (NODE / "node_modules" / ".installed").exists():
-        pytest.skip("the SDK for Node is not installed: make sdks, where there is Node")
+        pytest.skip("the SDKs for Node are not installed: make sdks, where there is Node")
     return "node"
 
 
@@ -50,8 +58,9 @@ class Client:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        if name == "node":
-            command = [node(), str(NODE / "by_node.mjs")]
+        if name in NODES:
+            program, *arguments = NODES[name]
+            command = [node(), str(NODE / program), *arguments]
         else:
             command = [str(python_of(GENERATIONS[name])), str(HERE / "clients" / f"by_{name}.py")]
         self._process = subprocess.Popen(

@@ -1,26 +1,16 @@
-// OpenAI's SDK for Node, as its users write it. The lines in and out are those of ../clients/line.py.
+// OpenAI's SDK for Node, as its users write it.
 
-import { createInterface } from "node:readline";
 import OpenAI from "openai";
+import { flow as schema, ours, serve } from "./line.mjs";
 
 const client = (ask) =>
   new OpenAI({ baseURL: ask.url, apiKey: ask.key ?? "unused", maxRetries: ask.retries ?? 0, timeout: 60_000 });
-
-const ours = (headers) =>
-  Object.fromEntries([...headers].filter(([name]) => name.startsWith("x-headgate-") || name.startsWith("x-request-")));
 
 const asked = (ask) => ({
   model: ask.model ?? "chat",
   messages: [{ role: "user", content: ask.text ?? "Hello" }],
   ...ask.more,
 });
-
-const schema = {
-  type: "object",
-  properties: { gate: { type: "string" }, litres: { type: "integer" }, open: { type: "boolean" } },
-  required: ["gate", "litres", "open"],
-  additionalProperties: false,
-};
 
 const weather = {
   type: "function",
@@ -121,20 +111,4 @@ const responses = async (ask) => ({
 
 const abilities = { chat_async, stream_async, tools, structured, embed, responses };
 
-function classesOf(error) {
-  const classes = [];
-  for (let kind = error.constructor; kind?.name; kind = Object.getPrototypeOf(kind)) classes.push(kind.name);
-  return classes;
-}
-
-for await (const line of createInterface({ input: process.stdin })) {
-  const ask = JSON.parse(line);
-  let told;
-  try {
-    told = await abilities[ask.do](ask);
-  } catch (error) {
-    if (!(error instanceof OpenAI.OpenAIError)) throw error;
-    told = { error: { classes: classesOf(error), text: error.message } };
-  }
-  console.log(JSON.stringify(told));
-}
+serve(abilities, (error) => error instanceof OpenAI.OpenAIError);
