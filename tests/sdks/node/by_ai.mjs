@@ -3,7 +3,7 @@
 import { createAnthropic } from "@ai-sdk/anthropic";
 import { createOpenAI } from "@ai-sdk/openai";
 import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
-import { AISDKError, generateText, jsonSchema, Output, stepCountIs, streamText, tool } from "ai";
+import { generateText, jsonSchema, Output, stepCountIs, streamText, tool } from "ai";
 import { flow, ours, png, serve, weather } from "./line.mjs";
 
 globalThis.AI_SDK_LOG_WARNINGS = false;
@@ -42,8 +42,9 @@ async function stream(ask) {
     text += piece;
     pieces += 1;
   }
-  if (failed) throw failed;
-  const [finishReason, usage, response] = [await result.finishReason, await result.usage, await result.response];
+  const ends = await Promise.allSettled([result.finishReason, result.usage, result.response]);
+  if (failed) throw failed instanceof Error ? failed : new Error(failed.message ?? failed);
+  const [finishReason, usage, response] = ends.map((end) => end.value);
   return { ...told({ text, finishReason, usage, response }), pieces };
 }
 
@@ -70,4 +71,4 @@ async function image(ask) {
   return told(await generateText(asked(ask, { prompt: undefined, messages: [{ role: "user", content }] })));
 }
 
-serve({ chat, stream, tools, structured, image }, (error) => AISDKError.isInstance(error) || error?.statusCode || error instanceof Error);
+serve({ chat, stream, tools, structured, image }, (error) => error instanceof Error);
