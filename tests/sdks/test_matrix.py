@@ -117,7 +117,9 @@ async def test_a_tool_is_called_and_its_result_goes_back(
 ) -> None:
     if isinstance(provider.stands, Bedrock):
         provider.stands.answers += [calls("get_weather", {"city": "Bern"}), text("It is 21 degrees in Bern.")]
-    got = await ask(world, clients, name, provider, "tools", text="Ask get_weather about Bern.")
+    # Reasoning that OpenAI would keep is named by its id in the next turn, unless its caller says to keep nothing.
+    more = {"store": False} if (name, provider.kind) == ("ai_openai", "cohere") else {}
+    got = await ask(world, clients, name, provider, "tools", text="Ask get_weather about Bern.", more=more)
     assert got.get("called"), got
     assert all(isinstance(given["city"], str) for given in got["called"])
     assert got["finishes"] == [FINISHES[name][1], FINISHES[name][0]]

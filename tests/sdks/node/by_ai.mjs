@@ -22,6 +22,7 @@ const asked = (ask, more = {}) => ({
   prompt: ask.text ?? "Hello",
   maxOutputTokens: 200,
   maxRetries: ask.retries ?? 0,
+  providerOptions: { openai: ask.more ?? {} },
   ...more,
 });
 
