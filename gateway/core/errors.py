@@ -263,8 +263,11 @@ def unanswered(error: UpstreamError, deployment: str) -> Unanswered:
         answer.code = error.code or code or None  # a provider that names none leaves none
         return answer
     status, code = _OURS[error.reason]
+    said = _OURS_MESSAGES.get(error.reason)
+    if said is None:
+        said = error.message if error.status is None else f"the provider answered with status {error.status}"
     return Unanswered(
-        f"deployment {deployment!r} failed: {error.reason.value}: {_OURS_MESSAGES.get(error.reason, error.message)}",
+        f"deployment {deployment!r} failed: {error.reason.value}: {said}",
         status=status,
         type="rate_limit_error" if status == 429 else "upstream_error",
         code=code,
@@ -272,7 +275,7 @@ def unanswered(error: UpstreamError, deployment: str) -> Unanswered:
     )
 
 
-# Where the provider's words could speak of our account, they are replaced.
+# Where the provider's words could speak of our account, they are replaced; so are those of every HTTP answer (quotas).
 _OURS_MESSAGES: Final[Mapping[Reason, str]] = {
     Reason.UNAUTHENTICATED: "the provider refused the gateway's credential",
     Reason.OUT_OF_CREDIT: "the gateway's account at the provider is out of credit",
