@@ -112,6 +112,8 @@ def _own(native: Mapping[str, Json], index: int) -> tuple[str, Json]:
     for key in (kind, name):
         if isinstance(native.get(key), dict):
             return name, native[key]
+    if "vector_store_ids" in native:
+        raise BadRequest("the stores of another provider's search", param=f"tools.{index}.vector_store_ids")
     if kind.startswith("web_search"):
         return name, {}  # the options of another provider's search
     return name, {key: value for key, value in native.items() if key != "type"}

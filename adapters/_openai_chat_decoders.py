@@ -114,4 +114,7 @@ class ChatUnary(ChatAnswer):
             raise read_in_band(body)
         if not answer.choices:
             raise UpstreamError(Reason.SERVER_ERROR, "the provider's answer holds no choices")
+        for choice in answer.choices:
+            if choice.message is not None:
+                choice.delta = None  # Perplexity writes an empty one beside it (recorded, 2026-06)
         return (self.take(answer, body) + self.whole("the answer ended without a finish reason"),)

@@ -91,7 +91,16 @@ def read(document: bytes) -> Answer | None:
         return _decode(document)
     except UNREADABLE:
         loose = read_loosely(document)
-        return None if loose is None else _answer(loose)
+        return None if loose is None else _answer(_readable(loose))
+
+
+def _readable(value: Json) -> Json:
+    """Returns a value in which halves of surrogate pairs, which no encoder writes, are question marks."""
+    if isinstance(value, str):
+        return value if value.isascii() else value.encode("utf-8", "replace").decode()
+    if isinstance(value, dict):
+        return {_readable(name): _readable(member) for name, member in value.items()}
+    return [_readable(member) for member in value] if isinstance(value, list) else value
 
 
 def _answer(loose: Mapping[str, Json]) -> Answer:
