@@ -42,7 +42,6 @@ READERS: dict[str, Wire] = {
         ("messages", messages.whole, messages.stream, rb"/messages(\?|$)|:(streamR|r)awPredict"),
         ("gemini", gemini.whole, gemini.stream, rb":(generateContent|streamGenerateContent)"),
         ("converse", bedrock.whole, bedrock.stream, rb"/converse(-stream)?$"),
-        ("invoke", messages.whole, bedrock.invoke, rb"/invoke(-with-response-stream)?$"),
         ("cohere", cohere.whole, cohere.stream, rb"/v2/chat$"),
         ("ollama", ollama.whole, ollama.stream, rb"/api/chat$"),
         ("embeddings", embeddings.openai, _unread, rb"/embeddings(\?|$)"),
@@ -92,7 +91,6 @@ _READ_BY = {
     "messages": ("anthropic",),
     "gemini": ("gemini", "vertex"),
     "converse": ("bedrock",),
-    "invoke": ("bedrock",),
     "cohere": ("cohere",),
     "ollama": ("ollama_native",),
     "gemini_embeddings": ("gemini", "vertex"),
@@ -143,11 +141,7 @@ def wire_of(record: Record) -> str | None:
     path = record["request"].get("path") or ""
     if provider == "cohere" and path.startswith("/v1/"):
         return None
-    if surface == "invoke":
-        body = record["request"].get("body")
-        claude = isinstance(body, dict) and "messages" in body and "claude" in (record["model"] or "")
-        return "invoke" if claude else None
-    if provider == "portkey":
+    if surface == "invoke" or provider == "portkey":
         return None
     return _OWN_WIRES.get((provider, surface), _SURFACES.get(surface))
 
@@ -158,9 +152,7 @@ def unspoken(record: Record) -> str:
     if provider == "cohere":
         return "version 1 of Cohere's API, which is not spoken"
     if surface == "invoke":
-        return "InvokeModel of a model that has a wire of its own; Converse reaches it"
-    if surface.startswith("models"):
-        return "a provider's list of models, which no call reaches"
+        return "InvokeModel, in each model's own form; its models are reached by Converse"
     return f"/{surface} is not spoken"
 
 

@@ -17,6 +17,7 @@ class Tally:
         self.skipped: dict[str, str] = {}  # line -> why
         self.pending: dict[str, str] = {}  # what is not built yet -> why
         self.unlisted: dict[str, str] = {}  # line -> its provider
+        self.apart: dict[str, str] = {}  # lines that are no answer to a call -> what they are
         self.done: Counter[str] = Counter()  # what was done, and how often
         self.refused: Counter[tuple[str, ...]] = Counter()  # dialect, kind and field of requests that were refused
 
@@ -38,7 +39,8 @@ class Tally:
         dialects = Counter(dialect for ways in self.covered.values() for dialect in ways)
         lines = [
             f"lines: {len(self.covered)} covered, {len(self.passed)} passed, {len(self.skipped)} skipped "
-            f"({self.share:.1%} of those whose provider is listed), {len(self.unlisted)} of providers that are not",
+            f"({self.share:.1%} of those whose provider is listed), {len(self.unlisted)} of providers that are not, "
+            f"{len(self.apart)} no answers to a call",
             "in the dialects: " + ", ".join(f"{name} {count}" for name, count in sorted(dialects.items())),
             ", ".join(f"{name} {count:,}" for name, count in self.done.items()),
         ]

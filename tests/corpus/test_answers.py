@@ -37,7 +37,6 @@ DIALECTS = {
     "messages": ("messages", "chat", "responses"),
     "gemini": ("chat", "responses", "messages"),
     "converse": ("chat", "responses", "messages"),
-    "invoke": ("chat", "responses", "messages"),
     "cohere": ("chat", "responses", "messages"),
     "ollama": ("chat", "responses", "messages"),
     "embeddings": ("embeddings",),
@@ -61,6 +60,12 @@ def answers() -> list[Any]:
 @pytest.mark.parametrize("record", answers())
 def test_a_recorded_answer_says_the_same_in_every_dialect(record: Record, tally: Tally) -> None:
     wire = wire_of(record)
+    if record["surface"].startswith("models"):
+        tally.apart[record["id"]] = "a provider's list of models, which answers no call"
+        return
+    if record["provider"] == "portkey":
+        tally.unlisted[record["id"]] = record["provider"]
+        return
     if wire is None or record["id"] in NO_ANSWERS:
         tally.skip(record["id"], NO_ANSWERS.get(record["id"]) or unspoken(record))
         return
@@ -133,7 +138,7 @@ class Proof:
             yield f"raised {error.reason.value}: {error.message}"
             return
         yield from self._said(expected, out, decoder)
-        yield from self._valid(out)
+        yield from self._valid(out, any((said.finish or "").startswith("?") for said in expected.choices.values()))
         yield from self._ways(out)
         yield from self._cuts(out)
 
@@ -198,7 +203,8 @@ class Proof:
             yield f"calls {got.calls}, recorded were {said.calls}"
         if self.relayed and got.signatures != said.signatures:
             yield "other signatures"
-        if got.finish not in self._finishes(said):
+        known = not (said.finish or "").startswith("?")
+        if got.finish not in self._finishes(said) and (known or not (got.finish or "").startswith("?")):
             yield f"finish {got.finish}, recorded was {said.finish}"
 
     def _texts(self, said: Said) -> tuple[str, ...]:
@@ -256,10 +262,13 @@ class Proof:
         elif not self.relayed and got.counts != counts:
             yield f"the caller is told {got.counts}, recorded was {counts}"
 
-    def _valid(self, out: bytes) -> Iterator[str]:
+    def _valid(self, out: bytes, unknown: bool) -> Iterator[str]:
         """Ours is valid as published; what is relayed is as valid as it came."""
         if not self.relayed:
-            yield from callers.problems(self.dialect, self.answer.streamed, out)
+            for found in callers.problems(self.dialect, self.answer.streamed, out):
+                # An end that is none of OpenAI's is told in the provider's own word, which no schema has.
+                if not (unknown and "finish_reason" in found):
+                    yield found
             self.tally.done["answers of ours valid"] += 1
             return
         name = callers.SCHEMAS[self.dialect, self.answer.streamed]

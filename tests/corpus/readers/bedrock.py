@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from typing import Any
 
 from botocore.eventstream import EventStreamBuffer, ParserError
 
-from tests.corpus.readers import messages
 from tests.corpus.reading import Called, Counts, Reading, Said, arguments, unknown
 
 WORDS = {
@@ -103,16 +101,6 @@ def _frame(reading: Reading, blocks: dict[int, dict[str, Any]], kind: str, paylo
         reading.ended = True
     elif kind == "metadata":
         reading.counts = counts(payload["usage"])
-
-
-def invoke(raw: bytes, cut: bool = True) -> Reading:
-    """Reads InvokeModel's stream of Claude: frames that wrap the events of Anthropic's own, as base64."""
-    wrapped = b""
-    buffer = EventStreamBuffer()
-    buffer.add_data(raw)
-    for frame in buffer:
-        wrapped += b"data: " + base64.b64decode(json.loads(frame.payload)["bytes"]) + b"\n\n"
-    return messages.stream(wrapped, cut)
 
 
 def counts(usage: dict[str, Any]) -> Counts:

@@ -96,6 +96,7 @@ def _read(chunks: list[Any], ended: bool) -> Reading:
                     said.finish = "tool_calls"
         if (chunk.get("promptFeedback") or {}).get("blockReason"):
             reading.choice().finish = "content_filter"
+            reading.choice().refusal = chunk["promptFeedback"].get("blockReasonMessage") or ""
         if chunk.get("usageMetadata"):
             reading.counts = counts(chunk["usageMetadata"])
     reading.ended = ended or reading.finished
