@@ -187,7 +187,9 @@ def _image(block: Image, where: str) -> dict[str, Json]:
             raise BadRequest(f"{where}: an image's URL must be https or data", param=where)
         url = block.url
     else:
-        data = block.data or ""
+        if block.data is None:
+            raise BadRequest(f"{where}: Cohere keeps no files, send the image's bytes", param=where)
+        data = block.data
         try:
             media_type = sniffed_type(data) or block.media_type
         except (binascii.Error, ValueError):

@@ -64,7 +64,9 @@ def image(block: Image, where: str, fetched: Fetched) -> str:
         if found is None:
             raise BadRequest(f"{where}: Ollama takes images as data, and this URL was not fetched", param=where)
         return base64.b64encode(found[1]).decode()
-    data = block.data or ""
+    if block.data is None:
+        raise BadRequest(f"{where}: Ollama keeps no files, send the image's bytes", param=where)
+    data = block.data
     try:
         sniffed_type(data)
     except (binascii.Error, ValueError):

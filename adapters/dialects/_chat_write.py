@@ -20,6 +20,7 @@ from gateway.core.blocks import (
     Citation,
     Event,
     Finished,
+    ImagePart,
     Json,
     Metered,
     OpaqueBlock,
@@ -89,6 +90,7 @@ class _Choice:
         "annotations",
         "citations",
         "finished",
+        "images",
         "length",
         "provider_blocks",
         "reasoning",
@@ -105,6 +107,7 @@ class _Choice:
         self.thinking: list[str] = []  # of the reasoning block that is open
         self.thinking_blocks: list[Json] = []
         self.provider_blocks: list[Json] = []
+        self.images: list[Json] = []
         self.annotations: list[Json] = []
         self.citations: list[Json] = []
         # gathered for a unary answer only
@@ -142,6 +145,12 @@ class _Choice:
         }
         self.provider_blocks.append(block)
         return block
+
+    def image(self, event: ImagePart) -> Json:
+        """Writes an image as OpenRouter does, which clients know: as the part that requests have."""
+        image = {"type": "image_url", "image_url": {"url": f"data:{event.media_type};base64,{event.data}"}}
+        self.images.append(image)
+        return image
 
     def citation(self, value: Json) -> tuple[str, int, Json]:
         """Returns the list a citation belongs to, its place there, and the citation as it is written."""
@@ -219,6 +228,9 @@ class _Stream:
         if isinstance(event, Citation):
             name, index, citation = choice.citation(event.value)
             return self._element(number, name, index + 1, citation)
+        if isinstance(event, ImagePart):
+            image = choice.image(event)
+            return self._element(number, "images", len(choice.images), image)
         if isinstance(event, RefusalDelta):
             return self._delta(number, b'"refusal":' + _encode(event.text))
         if isinstance(event, TextEnd):
@@ -328,6 +340,8 @@ def _gather(choice: _Choice, event: Event) -> None:
         choice.citation(event.value)
     elif isinstance(event, OpaqueBlock):
         choice.provider_block(event)
+    elif isinstance(event, ImagePart):
+        choice.image(event)
     elif isinstance(event, Finished):
         choice.finished = event
 
@@ -341,7 +355,7 @@ def _message(choice: _Choice) -> dict[str, Json]:
     }
     if choice.reasoning:
         message["reasoning_content"] = "".join(choice.reasoning)
-    for name in ("thinking_blocks", "provider_blocks", "annotations", "citations"):
+    for name in ("thinking_blocks", "provider_blocks", "images", "annotations", "citations"):
         elements = getattr(choice, name)
         if elements:
             message[name] = elements
