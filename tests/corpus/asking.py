@@ -65,7 +65,8 @@ def missing(asked: Asked, sent: Asked) -> Iterator[tuple[str, str]]:
     if len(asked.results) != len(sent.results):
         yield "messages", f"{len(asked.results)} results became {len(sent.results)}"
     for result, other in zip(asked.results, sent.results, strict=False):
-        if not same(result, other):
+        beside = isinstance(result, str) and squeezed(result) in whole  # where results hold no files
+        if not same(result, other) and not beside:
             yield "messages", f"result {str(result)[:60]!r} became {str(other)[:60]!r}"
     for medium in asked.media:
         if medium not in sent.media:

@@ -138,7 +138,7 @@ class Proof:
             yield f"raised {error.reason.value}: {error.message}"
             return
         yield from self._said(expected, out, decoder)
-        yield from self._valid(out, any((said.finish or "").startswith("?") for said in expected.choices.values()))
+        yield from self._valid(out, expected)
         yield from self._ways(out)
         yield from self._cuts(out)
 
@@ -199,6 +199,8 @@ class Proof:
             yield f"refusal {first_difference(said.refusal, got.refusal)}"
         if got.reasoning != said.reasoning:
             yield f"reasoning {first_difference(said.reasoning, got.reasoning)}"
+        if self.dialect != "responses" and sorted(got.images) != sorted(said.images):
+            yield f"{len(got.images)} images, recorded were {len(said.images)}"
         if got.calls != said.calls:
             yield f"calls {got.calls}, recorded were {said.calls}"
         if self.relayed and got.signatures != said.signatures:
@@ -262,12 +264,15 @@ class Proof:
         elif not self.relayed and got.counts != counts:
             yield f"the caller is told {got.counts}, recorded was {counts}"
 
-    def _valid(self, out: bytes, unknown: bool) -> Iterator[str]:
+    def _valid(self, out: bytes, expected: Reading) -> Iterator[str]:
         """Ours is valid as published; what is relayed is as valid as it came."""
+        unknown = any((said.finish or "").startswith("?") for said in expected.choices.values())
+        # Messages have no block for a picture that the model made: it comes as the one that requests have.
+        pictured = self.dialect == "messages" and any(said.images for said in expected.choices.values())
         if not self.relayed:
             for found in callers.problems(self.dialect, self.answer.streamed, out):
-                # An end that is none of OpenAI's is told in the provider's own word, which no schema has.
-                if not (unknown and "finish_reason" in found):
+                # An end that nobody else knows is told in the provider's own word, which no schema has.
+                if not (unknown and ("finish_reason" in found or "stop_reason" in found)) and not pictured:
                     yield found
             self.tally.done["answers of ours valid"] += 1
             return

@@ -157,7 +157,7 @@ def differences(call: Call, asked: Asked, kind: str, model: str, tally: Tally) -
 DECLARED = {
     "messages": re.compile(r"messages|input|system"),
     "thinking": re.compile(r"thinking|reasoning"),
-    "opaque": re.compile(r"provider_blocks|messages|input"),
+    "opaque": re.compile(r"provider_blocks|messages|input|defer_loading"),
     "stop": re.compile(r"stop"),
     "max_tokens": re.compile(r"max_(completion_|output_)?tokens"),
     "response_format": re.compile(r"response_format|text\.format|output_(format|config)"),

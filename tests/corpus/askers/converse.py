@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 from tests.corpus.asking import Asked
@@ -58,6 +59,8 @@ def _block(asked: Asked, role: str, block: dict[str, Any]) -> None:
                 said.append(part["text"])
             elif "json" in part:
                 said.append(part["json"])
+            elif _text(part):
+                said.append(_text(part))
             else:
                 _block(asked, "tool", part)
         asked.results.append("".join(said) if all(isinstance(each, str) for each in said) else said[0])
@@ -67,9 +70,19 @@ def _block(asked: Asked, role: str, block: dict[str, Any]) -> None:
         asked.thoughts.append(
             (thought.get("text") or "", thought.get("signature") or reasoning.get("redactedContent") or "")
         )
+    elif _text(block):
+        asked.say(role, _text(block))
     elif "cachePoint" not in block:
         for kind in ("image", "document", "video", "audio"):
             if kind in block:
                 source = block[kind]["source"]
                 asked.media.append(source.get("bytes") or (source.get("s3Location") or {}).get("uri") or "")
                 asked.say(role, source.get("text"))
+
+
+def _text(block: dict[str, Any]) -> str:
+    """Returns the text of a document that is one."""
+    document = block.get("document") or {}
+    if document.get("format") != "txt" or "bytes" not in document["source"]:
+        return ""
+    return base64.b64decode(document["source"]["bytes"]).decode()

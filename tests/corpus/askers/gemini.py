@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 from tests.corpus.asking import Asked
@@ -53,11 +54,17 @@ def _part(asked: Asked, role: str, part: dict[str, Any]) -> None:
         asked.calls.append(Called(part["functionCall"]["name"], part["functionCall"].get("args") or {}))
     elif "functionResponse" in part:
         response = part["functionResponse"]
-        asked.results.append(response["response"])
-        for inner in response.get("parts") or []:
-            _part(asked, "tool", inner)
+        inner = response.get("parts") or []
+        texts = "".join(_text(each) for each in inner)
+        asked.results.append(texts or response["response"])
+        for each in inner:
+            if not _text(each):
+                _part(asked, "tool", each)
     elif "inlineData" in part:
-        asked.media.append(part["inlineData"]["data"])
+        if _text(part):
+            asked.say(role, _text(part))
+        else:
+            asked.media.append(part["inlineData"]["data"])
     elif "fileData" in part:
         asked.media.append(part["fileData"]["fileUri"])
     elif part.get("thought"):
@@ -66,3 +73,9 @@ def _part(asked: Asked, role: str, part: dict[str, Any]) -> None:
         asked.say(role, part["text"])
     else:
         asked.opaque += [name for name in part if name not in ("thoughtSignature", "thought")]
+
+
+def _text(part: dict[str, Any]) -> str:
+    """Returns the text of a file that is one."""
+    data = part.get("inlineData") or {}
+    return base64.b64decode(data["data"]).decode() if data.get("mimeType") == "text/plain" else ""

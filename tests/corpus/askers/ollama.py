@@ -11,11 +11,11 @@ from tests.corpus.reading import Called
 def read(body: dict[str, Any]) -> Asked:
     asked = Asked()
     for message in body["messages"]:
+        asked.media += message.get("images") or []
         if message["role"] == "tool":
             asked.results.append(message["content"])
             continue
         asked.say(message["role"], message.get("content"))
-        asked.media += message.get("images") or []
         if message.get("thinking"):
             asked.thoughts.append((message["thinking"], ""))
         for call in message.get("tool_calls") or []:

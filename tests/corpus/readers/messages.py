@@ -86,6 +86,8 @@ def _block(said: Said, block: dict[str, Any], written: str) -> None:
         said.signatures.append(block["data"])
     elif kind == "tool_use":
         said.calls.append(Called(block["name"], arguments(written) if written else block.get("input") or {}))
+    elif kind == "image":
+        said.images.append(block["source"]["data"])
     else:
         said.opaque.append(kind)
 
