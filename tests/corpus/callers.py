@@ -31,6 +31,7 @@ _READERS: dict[tuple[str, bool], Any] = {
     ("messages", False): messages.whole,
     ("messages", True): messages.stream,
     ("embeddings", False): embeddings.openai,
+    ("count_tokens", False): messages.counted,
 }
 
 

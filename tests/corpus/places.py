@@ -44,6 +44,7 @@ READERS: dict[str, Wire] = {
         ("converse", bedrock.whole, bedrock.stream, rb"/converse(-stream)?$"),
         ("cohere", cohere.whole, cohere.stream, rb"/v2/chat$"),
         ("ollama", ollama.whole, ollama.stream, rb"/api/chat$"),
+        ("count_tokens", messages.counted, _unread, rb"/messages/count_tokens$"),
         ("embeddings", embeddings.openai, _unread, rb"/embeddings(\?|$)"),
         ("gemini_embeddings", embeddings.gemini, _unread, rb":(embedContent|batchEmbedContents|predict)"),
         ("cohere_embeddings", embeddings.cohere, _unread, rb"/v2/embed$"),
@@ -61,6 +62,7 @@ _SURFACES = {
     "converse": "converse",
     "chat.native": "ollama",
     "embeddings": "embeddings",
+    "count_tokens": "count_tokens",
     "embeddings.native": "ollama_embeddings",
 }
 _OWN_WIRES = {
@@ -89,6 +91,7 @@ _READ_BY = {
     "embeddings": ("openai_compatible",),
     "responses": ("openai", "openai_compatible"),
     "messages": ("anthropic",),
+    "count_tokens": ("anthropic",),
     "gemini": ("gemini", "vertex"),
     "converse": ("bedrock",),
     "cohere": ("cohere",),
@@ -103,6 +106,7 @@ _ASKED: dict[str, dict[str, Any]] = {
     "completions": {"prompt": "hi"},
     "responses": {"input": "hi"},
     "messages": {"messages": [{"role": "user", "content": "hi"}], "max_tokens": 1000},
+    "count_tokens": {"messages": [{"role": "user", "content": "hi"}]},
     "embeddings": {"input": ["hi"], "encoding_format": "float"},
 }
 _OPTIONS = {"project": "p", "region": "us-east-1", "api_version": "2025-01-01"}

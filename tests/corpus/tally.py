@@ -40,7 +40,7 @@ class Tally:
         lines = [
             f"lines: {len(self.covered)} covered, {len(self.passed)} passed, {len(self.skipped)} skipped "
             f"({self.share:.1%} of those whose provider is listed), {len(self.unlisted)} of providers that are not, "
-            f"{len(self.apart)} no answers to a call",
+            + ", ".join(f"{count} {what}" for what, count in Counter(self.apart.values()).items()),
             "in the dialects: " + ", ".join(f"{name} {count}" for name, count in sorted(dialects.items())),
             ", ".join(f"{name} {count:,}" for name, count in self.done.items()),
         ]

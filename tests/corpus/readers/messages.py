@@ -34,6 +34,11 @@ def whole(raw: bytes) -> Reading:
     return reading
 
 
+def counted(raw: bytes) -> Reading:
+    """Reads a count of tokens: the one number that it is."""
+    return Reading(ended=True, vectors=[[json.loads(raw)["input_tokens"]]])
+
+
 def stream(raw: bytes, cut: bool = True) -> Reading:
     """Reads events; the answer has ended with `message_stop`."""
     reading = Reading()
