@@ -364,4 +364,7 @@ def _token(token: Mapping[str, Json]) -> dict[str, Json]:
 def _epoch(time: str | None) -> int | None:
     """Reads Vertex's `createTime` (RFC 3339, in UTC) as seconds since the epoch."""
     found = _TIME.match(time) if time and time.endswith("Z") else None
-    return calendar.timegm(tuple(map(int, found.groups()))) if found else None
+    try:
+        return calendar.timegm(tuple(map(int, found.groups()))) if found else None
+    except ValueError:  # a thirteenth month
+        return None

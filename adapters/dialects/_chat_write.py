@@ -15,6 +15,7 @@ import msgspec
 
 from adapters._signatures import wrap
 from adapters.dialects._chat_signatures import with_signature
+from adapters.dialects._citations import placed, titled
 from gateway.core.blocks import (
     Begin,
     Citation,
@@ -161,10 +162,10 @@ class _Choice:
         annotation = {
             "type": "url_citation",
             "url_citation": {
-                "start_index": value.get("start_index", 0),
-                "end_index": value.get("end_index", 0),
+                "start_index": placed(value, "start_index"),
+                "end_index": placed(value, "end_index"),
                 "url": url,
-                "title": value.get("title") or url,
+                "title": titled(value, url),
             },
         }
         self.annotations.append(annotation)

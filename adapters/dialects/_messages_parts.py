@@ -109,6 +109,8 @@ def citation(value: Json) -> Json:
     if isinstance(kind, str) and kind.endswith("_location"):
         return {name: part for name, part in value.items() if name not in ("start_index", "end_index")}
     given = value.get("url_citation") or value if isinstance(value, dict) else {}
+    if not isinstance(given, dict):
+        return None
     url = given.get("url") or given.get("source")
     if not isinstance(url, str):
         return None

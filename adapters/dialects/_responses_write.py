@@ -11,6 +11,7 @@ from typing import Final
 
 import msgspec
 
+from adapters.dialects._citations import placed, titled
 from adapters.dialects._responses_envelope import Envelope, reason_of
 from adapters.dialects._responses_envelope import minted as _minted
 from adapters.dialects._responses_seal import BlockSeal, CallSeal, RedactedSeal, Seal, Sealed, TextSeal, seal
@@ -268,9 +269,9 @@ class _Answer:
         annotation = {
             "type": "url_citation",
             "url": url,
-            "title": value.get("title") or url,
-            "start_index": max(0, value.get("start_index", self._part_begin) - self._part_begin),
-            "end_index": max(0, value.get("end_index", self._part_begin) - self._part_begin),
+            "title": titled(value, url),
+            "start_index": max(0, placed(value, "start_index", self._part_begin) - self._part_begin),
+            "end_index": max(0, placed(value, "end_index", self._part_begin) - self._part_begin),
         }
         self._annotations.append(annotation)
         self._say(
