@@ -20,6 +20,7 @@ SCHEMAS = {
     ("messages", False): "Message",
     ("messages", True): "RawMessageStreamEvent",
     ("embeddings", False): "CreateEmbeddingResponse",
+    ("moderations", False): "CreateModerationResponse",
 }
 _READERS: dict[tuple[str, bool], Any] = {
     ("chat", False): chat.whole,
@@ -32,6 +33,8 @@ _READERS: dict[tuple[str, bool], Any] = {
     ("messages", True): messages.stream,
     ("embeddings", False): embeddings.openai,
     ("count_tokens", False): messages.counted,
+    ("moderations", False): embeddings.moderated,
+    ("rerank", False): embeddings.reranked,
 }
 
 

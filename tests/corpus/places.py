@@ -45,11 +45,32 @@ READERS: dict[str, Wire] = {
         ("cohere", cohere.whole, cohere.stream, rb"/v2/chat$"),
         ("ollama", ollama.whole, ollama.stream, rb"/api/chat$"),
         ("count_tokens", messages.counted, _unread, rb"/messages/count_tokens$"),
+        ("moderations", embeddings.moderated, _unread, rb"/moderations$"),
+        ("rerank", embeddings.reranked, _unread, rb"/rerank$"),
         ("embeddings", embeddings.openai, _unread, rb"/embeddings(\?|$)"),
         ("gemini_embeddings", embeddings.gemini, _unread, rb":(embedContent|batchEmbedContents|predict)"),
         ("cohere_embeddings", embeddings.cohere, _unread, rb"/v2/embed$"),
         ("ollama_embeddings", embeddings.ollama, _unread, rb"/api/embed$"),
     )
+}
+
+# The dialects that an answer of a wire is told in; its own is first, where it has one.
+SPOKEN = {
+    "chat": ("chat", "responses", "messages"),
+    "completions": ("completions",),
+    "responses": ("responses",),
+    "messages": ("messages", "chat", "responses"),
+    "gemini": ("chat", "responses", "messages"),
+    "converse": ("chat", "responses", "messages"),
+    "cohere": ("chat", "responses", "messages"),
+    "ollama": ("chat", "responses", "messages"),
+    "count_tokens": ("count_tokens",),
+    "moderations": ("moderations",),
+    "rerank": ("rerank",),
+    "embeddings": ("embeddings",),
+    "gemini_embeddings": ("embeddings",),
+    "cohere_embeddings": ("embeddings",),
+    "ollama_embeddings": ("embeddings",),
 }
 
 # The corpus names a surface; this is its wire.
@@ -63,6 +84,8 @@ _SURFACES = {
     "chat.native": "ollama",
     "embeddings": "embeddings",
     "count_tokens": "count_tokens",
+    "moderations": "moderations",
+    "rerank": "rerank",
     "embeddings.native": "ollama_embeddings",
 }
 _OWN_WIRES = {
@@ -92,6 +115,8 @@ _READ_BY = {
     "responses": ("openai", "openai_compatible"),
     "messages": ("anthropic",),
     "count_tokens": ("anthropic",),
+    "moderations": ("openai",),
+    "rerank": ("cohere", "openai_compatible"),
     "gemini": ("gemini", "vertex"),
     "converse": ("bedrock",),
     "cohere": ("cohere",),
@@ -107,6 +132,8 @@ _ASKED: dict[str, dict[str, Any]] = {
     "responses": {"input": "hi"},
     "messages": {"messages": [{"role": "user", "content": "hi"}], "max_tokens": 1000},
     "count_tokens": {"messages": [{"role": "user", "content": "hi"}]},
+    "moderations": {"input": "hi"},
+    "rerank": {"query": "hi", "documents": ["ho", "hu"]},
     "embeddings": {"input": ["hi"], "encoding_format": "float"},
 }
 _OPTIONS = {"project": "p", "region": "us-east-1", "api_version": "2025-01-01"}

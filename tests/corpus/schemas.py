@@ -12,7 +12,7 @@ from typing import Any
 
 from anthropic.types import Message, RawMessageStreamEvent
 from jsonschema import Draft202012Validator
-from openai.types import Completion, CreateEmbeddingResponse
+from openai.types import Completion, CreateEmbeddingResponse, ModerationCreateResponse
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from openai.types.responses import Response, ResponseStreamEvent
 from pydantic import TypeAdapter, ValidationError
@@ -24,6 +24,7 @@ _SDK: dict[str, TypeAdapter[Any]] = {
     "CreateChatCompletionStreamResponse": TypeAdapter(ChatCompletionChunk),
     "CreateCompletionResponse": TypeAdapter(Completion),
     "CreateEmbeddingResponse": TypeAdapter(CreateEmbeddingResponse),
+    "CreateModerationResponse": TypeAdapter(ModerationCreateResponse),
     "Response": TypeAdapter(Response),
     "ResponseStreamEvent": TypeAdapter(ResponseStreamEvent),
     "Message": TypeAdapter(Message),
@@ -159,6 +160,7 @@ def error_problem(dialect: str, body: bytes, event: bytes, status: int) -> str |
         error = None if schema is None else next(iter(schema.iter_errors(written)), None)
         if error is not None:
             return error.message
-    if not event.endswith(b"\n\n") or b"data:" not in event:
+    streams = dialect in ("chat", "completions", "responses", "messages")  # what else streams is no event stream
+    if streams and (not event.endswith(b"\n\n") or b"data:" not in event):
         return "an error in-band is no event"
     return None

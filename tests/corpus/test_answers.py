@@ -16,7 +16,7 @@ from gateway.core.adapter import Decoder
 from gateway.core.errors import UpstreamError
 from tests.corpus import callers
 from tests.corpus.lines import Answer, Record, answer_of, records
-from tests.corpus.places import READERS, Place, place_of, unspoken, wire_of
+from tests.corpus.places import READERS, SPOKEN, Place, place_of, unspoken, wire_of
 from tests.corpus.readers import gemini
 from tests.corpus.reading import Reading, Said
 from tests.corpus.schemas import problem
@@ -29,22 +29,6 @@ pytestmark = pytest.mark.corpus
 FULL = bool(os.environ.get("HEADGATE_CORPUS_FULL"))
 BYTES_MAX = math.inf if FULL else 6_000
 CUTS_MAX = math.inf if FULL else 24
-
-DIALECTS = {
-    "chat": ("chat", "responses", "messages"),
-    "completions": ("completions",),
-    "responses": ("responses",),
-    "messages": ("messages", "chat", "responses"),
-    "gemini": ("chat", "responses", "messages"),
-    "converse": ("chat", "responses", "messages"),
-    "cohere": ("chat", "responses", "messages"),
-    "ollama": ("chat", "responses", "messages"),
-    "count_tokens": ("count_tokens",),
-    "embeddings": ("embeddings",),
-    "gemini_embeddings": ("embeddings",),
-    "cohere_embeddings": ("embeddings",),
-    "ollama_embeddings": ("embeddings",),
-}
 
 # The recorder put two answers into one body: it can be passed on, but not be told as one.
 TWO_ANSWERS = {"cerebras.chat.stream-af62200ebd"}
@@ -74,7 +58,7 @@ def test_a_recorded_answer_says_the_same_in_every_dialect(record: Record, tally:
     answer = answer_of(record)
     expected = settled(record, recorded(wire, answer))
     wrong = []
-    for dialect in DIALECTS[wire][: 1 if record["id"] in TWO_ANSWERS else None]:
+    for dialect in SPOKEN[wire][: 1 if record["id"] in TWO_ANSWERS else None]:
         place = place_of(record, wire, dialect, answer.streamed)
         if isinstance(place, str):
             tally.pending[f"{wire} for {dialect}"] = place

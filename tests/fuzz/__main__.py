@@ -52,7 +52,7 @@ def _feed(each: Subject | Requests, size: int, seed: int, folder: Path) -> tuple
         times += 1
         if not warm and fed > size // 10:
             warm = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - warm) << 10
+    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - warm) << 10 if warm else 0
     if grown > MEMORY_MAX:
         failures += 1
         print(f"  {each}: memory grew by {grown >> 20} MiB", file=sys.stderr)

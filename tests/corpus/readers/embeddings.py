@@ -49,6 +49,25 @@ def ollama(raw: bytes) -> Reading:
     return Reading(ended=True, vectors=body["embeddings"], counts=Counts(body.get("prompt_eval_count") or 0))
 
 
+def moderated(raw: bytes) -> Reading:
+    """Reads a moderation: the score of each category, by its name."""
+    results = json.loads(raw)["results"]
+    return Reading(
+        ended=True, vectors=[[score for _, score in sorted(each["category_scores"].items())] for each in results]
+    )
+
+
+def reranked(raw: bytes) -> Reading:
+    """Reads documents in their order of relevance, as OpenRouter and Cohere write it."""
+    body = json.loads(raw)
+    tokens = (body.get("usage") or {}).get("total_tokens")
+    return Reading(
+        ended=True,
+        vectors=[[each["index"], each["relevance_score"]] for each in body["results"]],
+        counts=None if tokens is None else Counts(tokens),
+    )
+
+
 def vector(written: Any) -> list[float]:
     """Returns a vector of floats."""
     if isinstance(written, str):
