@@ -372,7 +372,7 @@ def test_azures_first_chunk_has_no_choices_and_its_last_no_delta() -> None:
 def test_odd_types_are_read_as_far_as_they_can_be() -> None:
     odd = b'data: {"id":7,"choices":[{"index":"0","delta":{"content":"\\ud83d","tool_calls":{}},"logprob":NaN}]}\n\n'
     events, one = read(odd, chunk(finish="stop"), DONE)
-    assert events[1:] == [TextDelta("\ud83d"), Finished("stop", "stop")]
+    assert events[1:] == [TextDelta("?"), Finished("stop", "stop")]  # half a pair is no text that could be written
     assert one.dropped == 0
 
 
@@ -397,6 +397,15 @@ def test_a_body_that_is_no_answer_is_a_failure(body: bytes, error: type[Upstream
     with pytest.raises(error):
         list(one.end())
     assert not recorder.ended
+
+
+def test_an_empty_delta_beside_the_message_hides_nothing() -> None:
+    one, recorder = decoder(stream=False)
+    body = json.loads(answer({"role": "assistant", "content": "Weather is …"}))
+    body["choices"][0]["delta"] = {"role": "assistant", "content": ""}  # Perplexity's (recorded, 2026-06)
+    list(one.feed(json.dumps(body).encode()))
+    list(one.end())
+    assert TextDelta("Weather is …") in recorder.events
 
 
 # -- laws ----------------------------------------------------------------------------------------------------------

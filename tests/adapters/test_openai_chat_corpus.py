@@ -75,7 +75,8 @@ def reading(documents: list[Any], provider: str) -> Told:
         for choice in document.get("choices") or []:
             index = choice["index"]
             finishes[index] = choice.get("finish_reason") or finishes.get(index) or ""
-            part = choice.get("delta") or choice.get("message") or {}
+            whole = document.get("object") == "chat.completion"  # Perplexity's have an empty delta beside the message
+            part = (choice.get("message") if whole else None) or choice.get("delta") or choice.get("message") or {}
             thought = part.get("reasoning_content") or part.get("reasoning") or ""
             details = part.get("reasoning_details") or []
             if details and (provider in DETAILED or not thought):
