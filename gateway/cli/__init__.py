@@ -11,6 +11,7 @@ _COMMANDS = {
     "check": "Checks a config: providers, prices, routes, and who may go where.",
     "explain": "Tells why a call went, or would go, where.",
     "costs": "Sums what calls cost.",
+    "size": "Sizes a pool of your own GPUs: what fits, how fast, how many, and what it costs.",
     "keys": "Creates, lists and switches off keys.",
     "simulate": "Runs a provider that answers without a model, and fails on command.",
 }

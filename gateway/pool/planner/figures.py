@@ -1,0 +1,99 @@
+"""A figure and what it rests on: its formula, the same with numbers put in, fact or guess, how far off it may be."""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+import msgspec
+
+Mark = Literal["fact", "measured", "estimate", "opinion"]
+
+GIB: Final = 2**30
+GB: Final = 10**9
+
+# What every mark promises; `docs/sizing.md` says it to operators.
+MARKS: Final[dict[str, str]] = {
+    "fact": "arithmetic on a model's own config, or a price that somebody wrote down",
+    "measured": "read from a log or the metrics of a vLLM that runs",
+    "estimate": "a formula with an efficiency in it, or general knowledge [K]; the error is how far off it may be",
+    "opinion": "a rule of thumb that people hold; argue with it",
+}
+
+
+class Figure(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One number. `error` is relative (0.2 = within a fifth either way); `worked` is the formula with numbers in it."""
+
+    name: str
+    value: float
+    unit: str
+    mark: Mark
+    formula: str
+    worked: str = ""
+    error: float = 0.0
+    source: str = ""
+
+    @property
+    def shown(self) -> str:
+        """The value with its unit, for people."""
+        return write(self.value, self.unit)
+
+
+class Section(msgspec.Struct, frozen=True, tag="figures", tag_field="kind"):
+    """Figures that answer one question; `notes` are sentences under them."""
+
+    title: str
+    figures: tuple[Figure, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def worst(*figures: Figure) -> Mark:
+    """Returns the weakest mark: what is made of figures is no surer than the least sure of them."""
+    order: tuple[Mark, ...] = ("fact", "measured", "estimate", "opinion")
+    return max((figure.mark for figure in figures), key=order.index)
+
+
+def number(value: float) -> str:
+    """Writes a number with four digits that count, or all of a whole one."""
+    if value != value or value in (float("inf"), float("-inf")):
+        return "never" if value != value else "unbounded"
+    if abs(value) >= 1000 or value == int(value):
+        return f"{value:,.0f}"
+    if abs(value) >= 100:
+        return f"{value:.1f}"
+    if abs(value) >= 1:
+        return f"{value:.2f}"
+    return f"{value:.3g}"
+
+
+def write(value: float, unit: str) -> str:
+    """Writes a value in its unit; bytes in GB and GiB, for the field means either by the same letters."""
+    match unit:
+        case "bytes":
+            return size(value)
+        case "parameters":
+            return f"{value / 1e9:,.2f} B"
+        case "B/token":
+            return f"{value:,.0f} B/token"
+        case "tokens" | "sequences" | "GPUs" | "replicas":
+            return f"{value:,.0f} {unit}"
+        case "ms":
+            return f"{value:,.1f} ms"
+        case "tokens/s" | "tokens/day":
+            return f"{value:,.1f} {unit}" if value < 1000 else f"{value:,.0f} {unit}"
+        case "$/M":
+            return f"${value:,.2f}/M" if value >= 0.1 or value == 0 else f"${value:,.4f}/M"
+        case "$/h" | "$/GPU-h":
+            return f"${value:,.2f}{unit[1:]}"
+        case "$/month" | "$/year" | "$/day":
+            return f"${value:,.0f}{unit[1:]}"
+        case "%":
+            return f"{value * 100:,.1f} %" if value < 10 else f"{value:,.0f} times"
+        case _:
+            return f"{number(value)} {unit}".strip()
+
+
+def size(value: float) -> str:
+    """Writes bytes in GB (10⁹) and GiB (2³⁰)."""
+    if abs(value) < GB / 10:
+        return f"{value / 1e6:,.1f} MB"
+    return f"{value / GB:,.1f} GB ({value / GIB:,.1f} GiB)"

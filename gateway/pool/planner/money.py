@@ -1,0 +1,215 @@
+"""The figures of a plan that are money: a load in replicas, bills, dollars per million tokens, break-even."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Final
+
+from gateway.pool.planner.figures import Figure, Section
+from gateway.pool.planner.hardware import Gpu
+from gateway.pool.planner.load import Capacity, Demand, Load
+from gateway.pool.planner.price import (
+    HOURS_A_MONTH,
+    HOURS_A_YEAR,
+    Bill,
+    Hosted,
+    Pool,
+    Terms,
+    Way,
+    at_volume,
+    bill_of,
+    break_even_tokens_per_day,
+    break_even_utilisation,
+    marginal_usd,
+    opinion,
+    per_million,
+    token_price,
+)
+from gateway.pool.planner.question import Table, Value
+
+VOLUMES: Final = (1e6, 10e6, 100e6, 500e6)
+UTILISATIONS: Final = (0.1, 0.3, 0.6, 1.0)
+RATE_ERROR: Final = 0.3  # of tokens a second by formula, and so of all that divides by it
+
+
+def mixed_rate(capacity: Capacity, load: Load) -> float:
+    """Tokens a second, in and out, of a replica that is never idle: (in + out) / (in·(1−hit)/prefill + out/decode)."""
+    busy = load.input_tokens * (1 - load.hit) / capacity.prefill + load.output_tokens / capacity.decode
+    return (load.input_tokens + load.output_tokens) / busy
+
+
+def load_section(load: Load, capacity: Capacity, demand: Demand, target: float, gpus: int) -> Section:
+    """A load in replicas."""
+    mix = f"{load.per_second:g}/s·{load.input_tokens:,.0f}"
+    residence = capacity.ttft_s + load.output_tokens * capacity.tpot_s
+    figures = (
+        Figure("calls when busiest", load.per_second, "calls/s", "fact", load.source, "", 0.0, load.source),
+        Figure("a day", load.tokens_per_day, "tokens/day", "fact", "calls·(in + out)",
+               f"{load.input_tokens:,.0f} in, {load.output_tokens:,.0f} out a call; {load.hit:.0%} of input cached",
+               0.0, load.source),
+        Figure("prefill takes", demand.prefill, "replicas", "estimate", "λ·in·(1−hit) / prefill rate",
+               f"{mix}·{1 - load.hit:.2f} / {capacity.prefill:,.0f}", RATE_ERROR),
+        Figure("decode takes", demand.decode, "replicas", "estimate", "λ·out / decode rate",
+               f"{load.per_second:g}/s·{load.output_tokens:,.0f} / {capacity.decode:,.0f}", RATE_ERROR),
+        Figure("KV takes", demand.cache, "replicas", "estimate", "λ·residence / sequences at once",
+               f"{load.per_second:g}/s·{residence:.1f} s / {capacity.sequences:,.0f}", RATE_ERROR),
+        Figure("replicas", demand.replicas, "replicas", "estimate", "⌈max(prefill + decode, KV) / target⌉",
+               f"⌈{max(demand.prefill + demand.decode, demand.cache):.2f} / {target:g}⌉ of {gpus} GPU(s) each",
+               RATE_ERROR, f"bottleneck: {demand.bottleneck}"),
+        Figure("busy when busiest", demand.utilisation, "%", "estimate", "max(…) / replicas", "", RATE_ERROR),
+    )  # fmt: skip
+    return Section(
+        "the load", tuple(_fraction(figure) for figure in figures), (f"what decides is {demand.bottleneck}",)
+    )
+
+
+def _fraction(figure: Figure) -> Figure:
+    """Shares of a replica are no whole numbers."""
+    if figure.unit == "replicas" and figure.name != "replicas":
+        return Figure(
+            figure.name, figure.value, "of a replica", figure.mark, figure.formula, figure.worked, figure.error
+        )
+    return figure
+
+
+def bills(gpu: Gpu, count: int, ways: Sequence[Way], terms: Terms) -> list[tuple[str, Bill]]:
+    """What GPUs cost by the ways to have them; a reservation at what it usually takes off, unless one is given."""
+    made = []
+    for way in ways:
+        name = f"reserved, {terms.discount:.0%} off" if way == "reserved" else way
+        made.append((name, bill_of(gpu, count, way, terms)))
+    return made
+
+
+def bill_table(gpu: Gpu, count: int, made: Sequence[tuple[str, Bill]], terms: Terms) -> Table:
+    """The bills side by side."""
+    rent = gpu.rent_usd if terms.rent_usd is None else terms.rent_usd
+    buy = gpu.buy_usd if terms.buy_usd is None else terms.buy_usd
+    rows: tuple[tuple[Value, ...], ...] = tuple(
+        (name, bill.gpus, bill.power + bill.rack, bill.staff + bill.overhead, bill.total, bill.total * HOURS_A_MONTH,
+         bill.total * HOURS_A_YEAR, bill.total / count)
+        for name, bill in made
+    )  # fmt: skip
+    kilowatts = count * gpu.server_watts / 1000
+    notes = [
+        f"rented n·$/h: {count}·${rent:.2f}; reserved n·$/h·(1 − discount) (--discount, usually 40–60 % off)",
+        f"bought n·price/life/8760: {count}·${buy:,.0f} / {terms.life_years:g} a / 8760, with its share of the server",
+        f"power kW·PUE·$/kWh: {kilowatts:.1f}·{terms.pue:g}·${terms.power_usd_kwh:g};"
+        f" rack kW·$/month: {kilowatts:.1f}·${terms.rack_usd_kw_month:g}",
+        f"staff: {terms.staff:g} of a person at ${terms.salary_usd:,.0f} a year, in each case",
+        f"prices: {gpu.source}" if terms.rent_usd is None or terms.buy_usd is None else "prices: as given",
+        f"egress is per token: {terms.egress_bytes:g} B·${terms.egress_usd_gb:g}/GB ="
+        f" ${terms.egress_bytes * terms.egress_usd_gb / 1000:.4f} per M tokens out",
+    ]
+    return Table(
+        f"{count}×{gpu.name} cost",
+        ("", "GPUs", "power", "staff", "in all", "a month", "a year", "a GPU"),
+        ("", "$/h", "$/h", "$/h", "$/h", "$/month", "$/year", "$/GPU-h"),
+        rows,
+        "estimate",
+        "GPUs + power and rack + staff and overhead",
+        tuple(notes),
+    )
+
+
+def utilisation_table(made: Sequence[tuple[str, Bill]], rate: float) -> Table:
+    """Dollars per million tokens by how busy the GPUs are: what decides more than any price."""
+    rows: tuple[tuple[Value, ...], ...] = tuple(
+        (name, *(per_million(bill.total, rate, busy) for busy in UTILISATIONS)) for name, bill in made
+    )
+    return Table(
+        "a million tokens, by how busy the GPUs are",
+        ("", *(f"{busy:.0%} busy" for busy in UTILISATIONS)),
+        ("", *("$/M" for _ in UTILISATIONS)),
+        rows,
+        "estimate",
+        f"$/h / (3600·{rate:,.0f} tokens/s·busy)·10⁶, in and out together",
+        ("idle GPUs cost as much as busy ones: the left column is what most teams pay",),
+    )
+
+
+def price_section(
+    gpu: Gpu, gpus: int, count: int, name: str, bill: Bill, capacity: Capacity, load: Load, terms: Terms, target: float
+) -> Section:
+    """Dollars per million tokens in and out, at the target, and of one more token while there is room."""
+    share = bill.total * gpus / count
+    margin = marginal_usd(gpu, gpus, capacity.decode, bill.way, terms)
+    price = token_price(Pool(share, capacity.prefill, capacity.decode, max(1, count // gpus), target, margin))
+    rate = mixed_rate(capacity, load)
+    egress = terms.egress_bytes * terms.egress_usd_gb / 1000
+    figures = (
+        Figure("in, at the target", price.full_input, "$/M", "estimate", "replica $/h / (3600·prefill·target)·10⁶",
+               f"${share:.2f} / (3600·{capacity.prefill:,.0f}·{target:g})·10⁶", RATE_ERROR),
+        Figure("out, at the target", price.full_output + egress, "$/M", "estimate",
+               "replica $/h / (3600·decode·target)·10⁶ + egress",
+               f"${share:.2f} / (3600·{capacity.decode:,.0f}·{target:g})·10⁶ + ${egress:.4f}", RATE_ERROR),
+        Figure("mixed, at the target", per_million(share, rate, target) + egress * load.output_share, "$/M", "estimate",
+               "replica $/h / (3600·tokens/s·target)·10⁶",
+               f"${share:.2f} / (3600·{rate:,.0f}·{target:g})·10⁶; {load.input_tokens:,.0f} in, "
+               f"{load.output_tokens:,.0f} out", RATE_ERROR, load.source),
+        Figure("one more, while there is room", price.marginal_output, "$/M", "estimate",
+               "power above idle, and egress",
+               f"{'own power, ' if bill.way == 'bought' else ''}{terms.egress_bytes:g} B·${terms.egress_usd_gb:g}/GB",
+               0.5, "the GPUs are paid for either way"),
+    )  # fmt: skip
+    return Section(f"a million tokens of {name} GPUs", figures)
+
+
+def hosted_table(made: Sequence[tuple[str, Bill]], hosted: Sequence[Hosted], load: Load, rate: float) -> Table:
+    """Break-even with each hosted price: how busy GPUs have to be, and how many tokens a day that is."""
+    rows: list[tuple[Value, ...]] = []
+    for each in hosted:
+        blended = each.blended(load.output_share, load.hit)
+        for name, bill in made:
+            busy = break_even_utilisation(bill.total, rate, blended)
+            tokens = break_even_tokens_per_day(bill.total, blended)
+            verdict = "never: cheaper hosted" if busy > 1 else f"from {busy:.0%} busy on"
+            rows.append((each.name, blended, each.cached_usd, name, busy, tokens / 1e6, verdict))
+    return Table(
+        "break-even with hosted prices",
+        ("hosted", "mixed", "cached in", "own GPUs", "busy", "M tokens/day", "own GPUs win"),
+        ("", "$/M", "$/M", "", "%", "number", ""),
+        tuple(rows),
+        "estimate",
+        "busy = $/h / (3600·tokens/s·hosted/10⁶); tokens/day = 24·$/h / hosted·10⁶",
+        (
+            f"mixed: {1 - load.output_share:.0%} in, {load.output_share:.0%} out"
+            + (f", {load.hit:.0%} of input cached" if load.hit else "")
+            + f" ({load.source})",
+        ),
+    )
+
+
+def volume_table(
+    volumes: Sequence[float], own: tuple[str, Bill], fleet: tuple[int, int], rate: float, utilisation: float,
+    hosted: Hosted, load: Load,
+) -> Table:  # fmt: skip
+    """API or own, by tokens a day: arithmetic, and what people say. `fleet` is GPUs of a replica, and in the bill."""
+    (name, bill), (gpus, count) = own, fleet
+    replica = (bill.total - bill.staff) * gpus / count
+    blended = hosted.blended(load.output_share, load.hit)
+    rows: list[tuple[Value, ...]] = []
+    for tokens in volumes:
+        at = at_volume(tokens, replica, bill.staff, rate, utilisation, blended)
+        rows.append((f"{tokens / 1e6:,.0f} M", float(at.replicas * gpus), at.own_usd, at.hosted_usd, at.cheaper,
+                     opinion(tokens).split(":")[0].split(";")[0]))  # fmt: skip
+    return Table(
+        f"API or own: {name} GPUs, {utilisation:.0%} busy, against {hosted.name}",
+        ("tokens/day", "GPUs", "own", "hosted", "cheaper", "what people say [opinion]"),
+        ("", "number", "$/day", "$/day", "", ""),
+        tuple(rows),
+        "estimate",
+        "own = 24·(⌈tokens / (86400·tokens/s·busy)⌉·replica $/h + staff); hosted = tokens·$/M",
+    )
+
+
+def cheapest(hosted: Sequence[Hosted], load: Load) -> Hosted | None:
+    """Returns the hosted price that is least for the mix, of those that are not free."""
+    priced = [each for each in hosted if each.blended(load.output_share, load.hit) > 0]
+    return min(priced, key=lambda each: each.blended(load.output_share, load.hit), default=None)
+
+
+def finite(value: float) -> bool:
+    """Says whether a figure came out at all."""
+    return math.isfinite(value)

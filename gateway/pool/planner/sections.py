@@ -1,0 +1,336 @@
+"""The figures of a plan, each with its formula: weights, KV, a GPU's memory, speed, the link."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from gateway.pool.planner.architecture import Architecture, active_of, parts_of
+from gateway.pool.planner.figures import GIB, Figure, Mark, Section
+from gateway.pool.planner.fit import Candidate, Wanted
+from gateway.pool.planner.layout import Layout
+from gateway.pool.planner.memory import BLOCK_TOKENS, cache_of, nominal_bytes
+from gateway.pool.planner.rates import (
+    ARITHMETIC_ERROR,
+    BANDWIDTH_ERROR,
+    CEILING,
+    Efficiency,
+    Machine,
+    Replica,
+    attention_flops,
+    decode_step,
+    first_token_s,
+    prefill_rate,
+    prefill_step,
+    read_bytes,
+    reduce_bytes,
+    touched_bytes,
+)
+
+_SHEET: Final = "data sheet [K]"
+
+
+def weights_section(wanted: Wanted) -> Section:
+    """Parameters and bytes."""
+    model, form, weights = wanted.model, wanted.format, wanted.weights
+    total = parts_of(model).total
+    figures = [
+        Figure("parameters", total, "parameters", "fact", *_counted(model), 0.001, model.source),
+    ]
+    if model.experts:
+        figures.append(
+            Figure(
+                "active for one token",
+                active_of(model),
+                "parameters",
+                "fact",
+                "all − experts + experts·k/E",
+                f"{total / 1e9:.2f} B − {parts_of(model).experts / 1e9:.2f} B · (1 − {model.chosen}/{model.experts})",
+                0.001,
+                model.source,
+            )
+        )
+    nominal = nominal_bytes(model, form)
+    figures.append(
+        Figure(
+            f"weights, plain {form.name}",
+            nominal,
+            "bytes",
+            "fact",
+            "parameters·bits/8",
+            f"{total:,} · {form.nominal_bits} / 8",
+            0.001,
+            form.source,
+        )
+    )
+    if weights.exact:
+        figures.append(
+            Figure(
+                "weights in the checkpoint",
+                weights.total,
+                "bytes",
+                "fact",
+                "Σ data_offsets of all tensors",
+                "",
+                0.0,
+                "safetensors headers",
+            )
+        )
+    elif abs(weights.total / nominal - 1) > 0.002:
+        wide = (parts_of(model).embedding + parts_of(model).head) * form.rest_bits / 8
+        figures.append(
+            Figure(
+                "weights as checkpoints hold them",
+                weights.total,
+                "bytes",
+                "estimate",
+                "Σ part·bits/8 + scales; embeddings, head stay wide",
+                f"{(weights.total - wide) / 1e9:.2f} GB at {form.bits:g} bits, {wide / 1e9:.2f} GB at {form.rest_bits}",
+                0.02,
+                form.source,
+            )
+        )
+    return Section("weights", tuple(figures))
+
+
+def _counted(model: Architecture) -> tuple[str, str]:
+    d, layers = model.hidden, model.layers
+    ends = f"{model.vocabulary:,}·{d:,}·{1 if model.tied else 2}"
+    parts = parts_of(model)
+    if model.latent:
+        attention = f"{(parts.attention + parts.held) // layers / 1e6:.1f} M of MLA"
+    else:
+        heads, kv = model.heads * model.head_width, model.kv_heads * model.head_width
+        attention = f"2·{d:,}·{heads:,} + 2·{d:,}·{kv:,}"
+    if model.experts:
+        routed = f"{model.experts}·{model.matrices}·{d:,}·{model.expert_width:,}"
+        return (
+            "V·d·(1|2) + L·attention + L_moe·(E·3·d·ff_e + shared)",
+            f"{ends} + {layers}·({attention}) + {model.mixture_layers}·({routed} + {model.matrices}·{d:,}·"
+            f"{model.shared_width:,} + {d:,}·{model.experts}) + {parts.dense / 1e9:.2f} B of dense layers",
+        )
+    feed = f"{model.matrices}·{d:,}·{model.width:,}"
+    return (
+        "V·d·(1|2) + L·(2·d·nh·hd + 2·d·nkv·hd + 3·d·ff + 2·d) + d",
+        f"{ends} + {layers}·({attention} + {feed} + 2·{d:,}) + {d:,}",
+    )
+
+
+def cache_section(wanted: Wanted, cache_name: str) -> Section:
+    """What tokens, sequences and all of them take in the KV cache."""
+    model, size = wanted.model, wanted.value_bytes
+    cache = cache_of(model, size)
+    full = model.attention_layers - model.window_layers
+    figures, notes = [], []
+    if model.latent:
+        latent = f"{model.layers}·({model.latent} + {model.rope})·{size:g}"
+        formula = "L·(kv_lora_rank + qk_rope_head_dim)·b"
+        if model.index_heads:
+            formula += " + L·132"
+            latent = (f"{model.layers}·656" if size == 1 else latent) + f" + {model.layers}·132"
+            notes.append("656 B: vLLM's fp8_ds_mla layout, in fp8; 132 B: the sparse indexer's key")
+        worked = latent
+        notes.append("one latent for all heads: tensor parallelism repeats it on every GPU, DP+EP does not")
+    else:
+        formula = "2·L·nkv·hd·b"
+        worked = f"2·{full}·{model.kv_heads}·{model.head_width}·{size:g}"
+    source = f"{model.source}; {cache_name} is {size:g} B a value"
+    figures.append(Figure("a token", cache.per_token, "B/token", "fact", formula, worked, 0.0, source))
+    if model.window_layers:
+        figures.append(
+            Figure(
+                f"a token within {model.window:,}",
+                cache.per_window_token,
+                "B/token",
+                "fact",
+                "2·L_window·nkv·hd·b",
+                f"2·{model.window_layers}·{model.kv_heads}·{model.head_width}·{size:g}",
+                0.0,
+                source,
+            )
+        )
+    if model.state_layers:
+        figures.append(
+            Figure(
+                "a sequence's state",
+                cache.constant,
+                "bytes",
+                "estimate",
+                "L_state·heads·key·value·2",
+                f"{model.state_layers}·{model.state_values:,}·2",
+                0.1,
+                source,
+            )
+        )
+    one = cache.sequence(wanted.context)
+    window = f" + {cache.per_window_token:,.0f}·{min(wanted.context, model.window):,}" if model.window_layers else ""
+    figures.append(
+        Figure(
+            f"a sequence of {wanted.context:,}",
+            one,
+            "bytes",
+            "fact",
+            f"tokens·B/token, in blocks of {BLOCK_TOKENS}",
+            f"{cache.per_token:,.0f}·{wanted.context:,}{window}",
+            0.0,
+            source,
+        )
+    )
+    figures.append(
+        Figure(
+            f"{wanted.concurrency} sequences of {wanted.context:,}",
+            one * wanted.concurrency,
+            "bytes",
+            "fact",
+            "sequences·tokens·B/token",
+            f"{wanted.concurrency}·({cache.per_token:,.0f}·{wanted.context:,}{window})",
+            0.0,
+            source,
+        )
+    )
+    return Section(f"KV cache, {cache_name}", tuple(figures), tuple(notes))
+
+
+def memory_section(wanted: Wanted, best: Candidate) -> Section:
+    """One GPU's memory, and what its replica holds."""
+    budget, replica = best.budget, best.replica
+    layout, gpu, engine, overhead = replica.layout, replica.machine.gpu, replica.engine, budget.overhead
+
+    def mark(part: str, otherwise: Mark = "estimate") -> Mark:
+        return "measured" if part in budget.measured else otherwise
+
+    def error(part: str, otherwise: float) -> float:
+        return 0.0 if part in budget.measured else otherwise
+
+    gib = f"{budget.usable / GIB:.1f} − {budget.weights / GIB:.1f} − {overhead.total / GIB:.1f} GiB"
+    context = wanted.context
+    tokens = best.sequences * context
+    log = "vLLM's start-up log"
+    figures = (
+        Figure("usable", budget.usable, "bytes", mark("usable"), "utilisation·memory",
+               f"{engine.utilisation:g}·{gpu.memory_bytes / GIB:.1f} GiB", error("usable", 0.01),
+               log if "usable" in budget.measured else gpu.source),
+        Figure("weights", budget.weights, "bytes", mark("weights"), f"split by {layout.name}, the fullest GPU",
+               f"{wanted.weights.total / 1e9:.1f} GB over {layout.gpus}, and what each holds whole",
+               error("weights", 0.02), log if "weights" in budget.measured else "config.json"),
+        Figure("CUDA and NCCL", overhead.context, "bytes", mark("context"), "0.5 GiB + 0.125 GiB·ranks",
+               f"0.5 + 0.125·{layout.gpus} GiB", error("context", 0.5), "0.5 to 1.5 GiB in logs [K]"),
+        Figure("activations, logits", overhead.activation, "bytes", mark("activation"),
+               "tokens·(3·d + 2·ff/TP)·2 + sequences·V·4",
+               f"{engine.batched_tokens:,}·(3·{wanted.model.hidden:,} + 2·ff/{layout.tensor})·2 + "
+               f"{engine.sequences:,}·{wanted.model.vocabulary:,}·4", error("activation", 0.5),
+               "vLLM's profile run at max_num_batched_tokens"),
+        Figure("CUDA graphs", overhead.graphs, "bytes", mark("graphs"), "0.3 GiB", "", error("graphs", 1.0),
+               "0.2 to 0.7 GiB in logs of 8B models, up to 4 of large mixtures"),
+        Figure("left for KV, each GPU", budget.cache, "bytes", mark("cache"), "usable − weights − the rest", gib,
+               error("cache", 0.05), log if "cache" in budget.measured else "gpu_worker.py profiles the same sum"),
+        Figure("KV of a replica", tokens, "tokens", mark("tokens"), "KV bytes / bytes a sequence · its tokens",
+               f"{budget.cache / GIB:.1f} GiB / {budget.per_gpu.sequence(context) / GIB:.4f} GiB · {context:,}",
+               error("tokens", 0.05), "GPU KV cache size, in vLLM's log"),
+        Figure(f"at once, of {context:,} tokens", best.sequences, "sequences", mark("tokens"),
+               "KV tokens / tokens", f"{tokens:,.0f} / {context:,}", error("tokens", 0.05),
+               "Maximum concurrency, in vLLM's log"),
+    )  # fmt: skip
+    title = f"memory of one {gpu.name}, of {layout.gpus} in {layout.name}"
+    return Section(title, figures)
+
+
+def speed_section(wanted: Wanted, best: Candidate, efficiency: Efficiency, measured: bool, length: float) -> Section:
+    """Tokens a second: of one stream, of all, of prompts."""
+    replica = best.replica
+    gpu, layout, context = replica.machine.gpu, replica.layout, float(wanted.context)
+    whole = touched_bytes(_alone(replica), 1)
+    bandwidth = gpu.bandwidth_gb_s
+    ceiling = decode_step(replica, 1, context, CEILING)
+    usual = decode_step(replica, 1, context, efficiency)
+    step = decode_step(replica, best.batch, context, efficiency)
+    mark: Mark = "measured" if measured else "estimate"
+    off = 0.05 if measured else BANDWIDTH_ERROR
+    read = (touched_bytes(replica, best.batch / layout.pipeline), read_bytes(replica, context))
+    flops = 2 * active_of(wanted.model) + attention_flops(wanted.model, length / 2)
+    rate = prefill_rate(replica, length, efficiency)
+    figures = [
+        Figure(
+            f"one stream, one {gpu.name}'s bandwidth", bandwidth * 1e9 / whole, "tokens/s", "estimate",
+            "bandwidth / weights read for a token", f"{bandwidth:,.0f} GB/s / {whole / 1e9:.1f} GB", 0.05,
+            f"{_SHEET}; a ceiling, whether the weights fit on one or not",
+        ),
+        Figure(
+            f"one stream, {layout.name}, at most", 1 / ceiling.total_s, "tokens/s", "estimate",
+            "1 / (bytes / bandwidth + messages)", f"1 / {ceiling.total_s * 1e3:.2f} ms", 0.05, _SHEET,
+        ),
+        Figure(
+            f"one stream, {layout.name}, usually", 1 / usual.total_s, "tokens/s", mark,
+            f"the same with {efficiency.bandwidth:.2f} of the bandwidth", f"1 / {usual.total_s * 1e3:.2f} ms", off,
+            "0.6 to 0.8 of the data sheet is had [K]",
+        ),
+        Figure(
+            f"a step of {best.batch:,} at {wanted.context:,}", step.total_s * 1e3, "ms", mark,
+            "max(bytes / BW·η, FLOPs / F·η) + messages + launches",
+            f"({read[0] / 1e9:.1f} + {max(1.0, best.batch / layout.pipeline):.0f}·{read[1] / 1e9:.3f} GB)"
+            f" / ({bandwidth:,.0f}·{efficiency.bandwidth:.2f} GB/s) = {step.memory_s * 1e3:.1f} ms;"
+            f" arithmetic {step.arithmetic_s * 1e3:.1f}, link {step.link_s * 1e3:.1f}, launches"
+            f" {step.launch_s * 1e3:.1f} ms",
+            off, f"bound by {step.bound}",
+        ),
+        Figure(
+            "output of a replica", best.batch / step.total_s, "tokens/s", mark, "sequences / step",
+            f"{best.batch:,} / {step.total_s * 1e3:.1f} ms", off, "",
+        ),
+        Figure(
+            "prompts of a replica", rate, "tokens/s", "estimate", "η·F·g / (2·active + 2·L·nh·hd·s), and messages",
+            f"{efficiency.arithmetic:.2f}·{gpu.tflops(replica.format.arithmetic):,.0f} TFLOPS·{layout.gpus}"
+            f" / {flops / 1e9:.1f} GFLOP", ARITHMETIC_ERROR, "0.35 to 0.55 of the data sheet is had [K]",
+        ),
+        Figure(
+            f"first token of {length:,.0f}", first_token_s(replica, length, efficiency) * 1e3, "ms", "estimate",
+            "prompt / prefill rate, if nobody waits", f"{length:,.0f} tokens through {layout.pipeline} stage(s)",
+            ARITHMETIC_ERROR, "",
+        ),
+    ]  # fmt: skip
+    notes = []
+    if best.slow:
+        notes.append(f"no token comes within {wanted.tpot_s * 1e3:.0f} ms in this layout, even for one sequence alone")
+    elif best.batch < int(min(best.sequences, replica.engine.sequences)):
+        notes.append(
+            f"more sequences would fit; a token would then take longer than {wanted.tpot_s * 1e3:.0f} ms (--tpot)"
+        )
+    return Section(f"speed of a replica, {layout.name} on {layout.gpus}×{gpu.name}", tuple(figures), tuple(notes))
+
+
+def _alone(replica: Replica) -> Replica:
+    """The same on one GPU, whether it fits there or not."""
+    return msgspec.structs.replace(replica, layout=Layout())
+
+
+def link_section(wanted: Wanted, machine: Machine, replica: Replica, batch: int) -> Section:
+    """What splitting tensors costs over a link, beside the same GPUs that need not speak."""
+    layout, context = replica.layout, float(wanted.context)
+    link = machine.link_of(layout)
+    sent = reduce_bytes(wanted.model, layout.tensor)
+    chunk = float(replica.engine.batched_tokens)
+    decode, prefill = decode_step(replica, batch, context), prefill_step(replica, chunk, context)
+    shares = (1 - decode.link_s / decode.total_s, 1 - prefill.link_s / prefill.total_s)
+    per_token = sent / (link.one_way_gb_s * 1e9 * 0.8) * 1e3
+    figures = (
+        Figure(
+            "sent by each GPU for a token", sent, "bytes", "fact", "2·L·2·(n−1)/n·d·2 B (ring all-reduce)",
+            f"2·{wanted.model.layers}·2·{layout.tensor - 1}/{layout.tensor}·{wanted.model.hidden:,}·2", 0.0,
+            "two all-reduces a layer",
+        ),
+        Figure(
+            "that takes", per_token, "ms", "estimate", "bytes / (one way·0.8)",
+            f"{sent / 1e6:.2f} MB / ({link.one_way_gb_s:g}·0.8 GB/s)", 0.15, link.name,
+        ),
+        Figure(
+            "of their prefill the GPUs do", shares[1], "%", "estimate", "1 − messages / step",
+            f"1 − {prefill.link_s * 1e3:,.0f} / {prefill.total_s * 1e3:,.0f} ms, {chunk:,.0f} tokens", 0.2, link.name,
+        ),
+        Figure(
+            f"of their decode, {batch} at once", shares[0], "%", "estimate", "1 − messages / step",
+            f"1 − {decode.link_s * 1e3:.1f} / {decode.total_s * 1e3:.1f} ms, {2 * wanted.model.layers}"
+            f" all-reduces of {link.latency_us:g} µs and {batch} tokens", 0.3, link.name,
+        ),
+    )  # fmt: skip
+    return Section(f"tensor parallelism over {layout.tensor}, {link.name}", figures)
