@@ -142,9 +142,18 @@ def command(**given: Any) -> None:
             click.echo(str(error), err=True)
             sys.exit(1)
     if asked.as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode(report)))
+        click.echo(msgspec.json.format(msgspec.json.encode(_rounded(msgspec.to_builtins(report)))))
     else:
         click.echo(as_text(report, asked.explain), nl=False)
+
+
+def _rounded(value: Any) -> Any:
+    """Leaves six digits of every figure: no formula here knows more."""
+    if isinstance(value, float):
+        return float(f"{value:.6g}") if abs(value) < 1e15 else value
+    if isinstance(value, dict):
+        return {key: _rounded(each) for key, each in value.items()}
+    return [_rounded(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def _is_given(option: str) -> bool:

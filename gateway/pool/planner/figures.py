@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Final, Literal
 
 import msgspec
@@ -13,10 +14,10 @@ GB: Final = 10**9
 
 # What every mark promises; `docs/sizing.md` says it to operators.
 MARKS: Final[dict[str, str]] = {
-    "fact": "arithmetic on a model's own config, or a price that somebody wrote down",
-    "measured": "read from a log or the metrics of a vLLM that runs",
-    "estimate": "a formula with an efficiency in it, or general knowledge [K]; the error is how far off it may be",
-    "opinion": "a rule of thumb that people hold; argue with it",
+    "fact": "arithmetic on a model's own config, or what you said",
+    "measured": "read from the log or the metrics of a vLLM that runs",
+    "estimate": "a formula with general knowledge [K] in it, and how far off it may be",
+    "opinion": "a rule of thumb: argue with it",
 }
 
 
@@ -53,47 +54,51 @@ def worst(*figures: Figure) -> Mark:
 
 
 def number(value: float) -> str:
-    """Writes a number with four digits that count, or all of a whole one."""
-    if value != value or value in (float("inf"), float("-inf")):
-        return "never" if value != value else "unbounded"
-    if abs(value) >= 1000 or value == int(value):
+    """Writes a number with three digits that count, or all of a whole one."""
+    if not math.isfinite(value):
+        return "never"
+    if abs(value) >= 100 or value == int(value):
         return f"{value:,.0f}"
-    if abs(value) >= 100:
+    if abs(value) >= 10:
         return f"{value:.1f}"
-    if abs(value) >= 1:
-        return f"{value:.2f}"
-    return f"{value:.3g}"
+    return f"{value:.2f}" if abs(value) >= 1 else f"{value:.3g}"
+
+
+def dollars(value: float) -> str:
+    """Writes dollars: whole ones of large sums, cents of small ones, more of what is smaller than a cent."""
+    if not math.isfinite(value):
+        return "never"
+    if abs(value) >= 1000:
+        return f"${value:,.0f}"
+    return f"${value:,.2f}" if abs(value) >= 0.1 or value == 0 else f"${value:.3g}"
 
 
 def write(value: float, unit: str) -> str:
-    """Writes a value in its unit; bytes in GB and GiB, for the field means either by the same letters."""
+    """Writes a value in its unit; bytes of models in GB and GiB, for the field means either by the same letters."""
     match unit:
         case "bytes":
             return size(value)
+        case "GiB":
+            return f"{value / GIB:,.1f} GiB"
         case "parameters":
             return f"{value / 1e9:,.2f} B"
-        case "B/token":
-            return f"{value:,.0f} B/token"
-        case "tokens" | "sequences" | "GPUs" | "replicas":
-            return f"{value:,.0f} {unit}"
+        case "B/token" | "tokens" | "sequences" | "GPUs" | "replicas" | "tokens/day":
+            whole = math.floor(value + 1e-9) if math.isfinite(value) else 0
+            return f"{whole:,} {unit[:-1] if whole == 1 and unit.endswith('s') else unit}"
         case "ms":
-            return f"{value:,.1f} ms"
-        case "tokens/s" | "tokens/day":
+            return f"{value:,.1f} ms" if value < 1000 else f"{value:,.0f} ms"
+        case "tokens/s":
             return f"{value:,.1f} {unit}" if value < 1000 else f"{value:,.0f} {unit}"
-        case "$/M":
-            return f"${value:,.2f}/M" if value >= 0.1 or value == 0 else f"${value:,.4f}/M"
-        case "$/h" | "$/GPU-h":
-            return f"${value:,.2f}{unit[1:]}"
-        case "$/month" | "$/year" | "$/day":
-            return f"${value:,.0f}{unit[1:]}"
         case "%":
-            return f"{value * 100:,.1f} %" if value < 10 else f"{value:,.0f} times"
+            return f"{value * 100:,.0f} %" if value < 10 else f"{value:,.0f} times"
+        case _ if unit.startswith("$"):
+            return dollars(value) + unit[1:]
         case _:
             return f"{number(value)} {unit}".strip()
 
 
 def size(value: float) -> str:
-    """Writes bytes in GB (10⁹) and GiB (2³⁰)."""
+    """Writes bytes in GB (10⁹) and GiB (2³⁰); of less than a tenth of one, in MB."""
     if abs(value) < GB / 10:
-        return f"{value / 1e6:,.1f} MB"
+        return f"{value / 1e6:,.2f} MB"
     return f"{value / GB:,.1f} GB ({value / GIB:,.1f} GiB)"

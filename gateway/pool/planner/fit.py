@@ -230,4 +230,5 @@ def efficiency_from(best: Candidate, live: Live, context: float) -> Efficiency |
         return None
     ceiling = decode_step(best.replica, max(1.0, live.running), context, CEILING)
     had = ceiling.memory_s / max(1e-9, live.tpot_s - ceiling.link_s)
-    return Efficiency(min(1.0, max(0.02, had)), USUAL.arithmetic, USUAL.link)
+    # what was measured, was measured while prompts were served beside it
+    return Efficiency(min(1.0, max(0.02, had)), USUAL.arithmetic, USUAL.link, served=1.0)

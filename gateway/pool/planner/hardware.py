@@ -74,7 +74,13 @@ class Gpu(msgspec.Struct, frozen=True):
     server_watts: int
     rent_usd: float
     buy_usd: float
-    source: str
+    priced: str
+    source: str = "data sheet [K]; usable memory as CUDA reports it [K]"
+
+    @property
+    def label(self) -> str:
+        """Its name for people."""
+        return self.name.upper()
 
     @property
     def fp32(self) -> float:
@@ -87,9 +93,8 @@ class Gpu(msgspec.Struct, frozen=True):
         return rate or self.bf16
 
 
-_SHEET: Final = "data sheet [K]; usable memory as CUDA reports it [K]"
-_RENTED: Final = "rent: GetDeploying's average of 2026-06-28; purchase [K], 2026-11"
-_ASKED: Final = "rent and purchase [K], 2026-11"
+_RENTED: Final = "rent is GetDeploying's average of 2026-06-28, purchase general knowledge [K] of 2026-11"
+_ASKED: Final = "rent and purchase are general knowledge [K] of 2026-11"
 
 # name; GB on the box, GiB usable; GB/s; TFLOPS in bf16, fp8, int8, fp4; link; watts, with host; $/h, $ with host
 _ROWS: Final = (
@@ -106,7 +111,7 @@ _ROWS: Final = (
     ("ascend-910b", (64, 61.3), 1600, (320, 0, 640, 0), "hccs", (400, 700), (1.50, 16_000), _ASKED),
 )
 GPUS: Final[Mapping[str, Gpu]] = {
-    name: Gpu(name, box, usable * GIB, bandwidth, *rates, LINKS[link], *watts, *usd, f"{_SHEET}; {asked}")
+    name: Gpu(name, box, usable * GIB, bandwidth, *rates, LINKS[link], *watts, *usd, asked)
     for name, (box, usable), bandwidth, rates, link, watts, usd, asked in _ROWS
 }
 _ALIASES: Final = {"a100-80": "a100", "a100-80gb": "a100", "a100-40gb": "a100-40", "h100-80": "h100", "4090": "rtx4090",

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Final
 
-from gateway.pool.planner.figures import Figure, Section
+from gateway.pool.planner.figures import Figure, Section, number
 from gateway.pool.planner.hardware import Gpu
 from gateway.pool.planner.load import Capacity, Demand, Load
 from gateway.pool.planner.price import (
@@ -27,16 +26,33 @@ from gateway.pool.planner.price import (
     token_price,
 )
 from gateway.pool.planner.question import Table, Value
+from gateway.pool.planner.rates import SERVED_ERROR, Efficiency
 
-VOLUMES: Final = (1e6, 10e6, 100e6, 500e6)
+VOLUMES: Final = (0.5e6, 10e6, 100e6, 500e6)
 UTILISATIONS: Final = (0.1, 0.3, 0.6, 1.0)
-RATE_ERROR: Final = 0.3  # of tokens a second by formula, and so of all that divides by it
+RATE_ERROR: Final = SERVED_ERROR  # of tokens a second, and so of all that divides by them
 
 
 def mixed_rate(capacity: Capacity, load: Load) -> float:
     """Tokens a second, in and out, of a replica that is never idle: (in + out) / (in·(1−hit)/prefill + out/decode)."""
     busy = load.input_tokens * (1 - load.hit) / capacity.prefill + load.output_tokens / capacity.decode
     return (load.input_tokens + load.output_tokens) / busy
+
+
+def with_mix(section: Section, capacity: Capacity, load: Load, efficiency: Efficiency) -> Section:
+    """Adds what a replica serves of the load's mix, which money divides by."""
+    figure = Figure(
+        f"{load.input_tokens:,.0f} in, {load.output_tokens:,.0f} out",
+        mixed_rate(capacity, load),
+        "tokens/s",
+        "estimate",
+        "(in + out) / (in/prefill + out/decode)·served",
+        f"({load.input_tokens:,.0f} + {load.output_tokens:,.0f}) / ({load.input_tokens * (1 - load.hit):,.0f} / "
+        f"{capacity.prefill:,.0f} + {load.output_tokens:,.0f} / {capacity.decode:,.0f}), both at {efficiency.served:.0%}",
+        SERVED_ERROR,
+        "served mixes keep 0.25 to 0.97 of the roofline (GPUStack's performance lab, 2026); --metrics measures yours",
+    )
+    return Section(section.title, (*section.figures, figure), section.notes)
 
 
 def load_section(load: Load, capacity: Capacity, demand: Demand, target: float, gpus: int) -> Section:
@@ -54,7 +70,7 @@ def load_section(load: Load, capacity: Capacity, demand: Demand, target: float, 
                f"{load.per_second:g}/s·{load.output_tokens:,.0f} / {capacity.decode:,.0f}", RATE_ERROR),
         Figure("KV takes", demand.cache, "replicas", "estimate", "λ·residence / sequences at once",
                f"{load.per_second:g}/s·{residence:.1f} s / {capacity.sequences:,.0f}", RATE_ERROR),
-        Figure("replicas", demand.replicas, "replicas", "estimate", "⌈max(prefill + decode, KV) / target⌉",
+        Figure("replicas", demand.replicas, "replicas", "estimate", "⌈max(prefill + decode, KV)/target⌉",
                f"⌈{max(demand.prefill + demand.decode, demand.cache):.2f} / {target:g}⌉ of {gpus} GPU(s) each",
                RATE_ERROR, f"bottleneck: {demand.bottleneck}"),
         Figure("busy when busiest", demand.utilisation, "%", "estimate", "max(…) / replicas", "", RATE_ERROR),
@@ -92,20 +108,27 @@ def bill_table(gpu: Gpu, count: int, made: Sequence[tuple[str, Bill]], terms: Te
         for name, bill in made
     )  # fmt: skip
     kilowatts = count * gpu.server_watts / 1000
-    notes = [
-        f"rented n·$/h: {count}·${rent:.2f}; reserved n·$/h·(1 − discount) (--discount, usually 40–60 % off)",
-        f"bought n·price/life/8760: {count}·${buy:,.0f} / {terms.life_years:g} a / 8760, with its share of the server",
-        f"power kW·PUE·$/kWh: {kilowatts:.1f}·{terms.pue:g}·${terms.power_usd_kwh:g};"
-        f" rack kW·$/month: {kilowatts:.1f}·${terms.rack_usd_kw_month:g}",
-        f"staff: {terms.staff:g} of a person at ${terms.salary_usd:,.0f} a year, in each case",
-        f"prices: {gpu.source}" if terms.rent_usd is None or terms.buy_usd is None else "prices: as given",
-        f"egress is per token: {terms.egress_bytes:g} B·${terms.egress_usd_gb:g}/GB ="
-        f" ${terms.egress_bytes * terms.egress_usd_gb / 1000:.4f} per M tokens out",
-    ]
+    ways = {bill.way for _, bill in made}
+    notes = []
+    if ways & {"rented", "reserved"}:
+        off = "; reserved: less the discount (--discount; 40–60 % off is usual)" if "reserved" in ways else ""
+        notes.append(f"rented: {count}·${rent:.2f}/h{off}")
+    if "bought" in ways:
+        notes.append(f"bought: {count}·${buy:,.0f} / {terms.life_years:g} years / 8760 h, hosts included")
+        notes.append(
+            f"power: {kilowatts:.1f} kW·{terms.pue:g}·${terms.power_usd_kwh:g}/kWh +"
+            f" {kilowatts:.1f} kW·${terms.rack_usd_kw_month:g} of rack a month / 730"
+        )
+    notes.append(f"staff: {terms.staff:g} of ${terms.salary_usd:,.0f} a year, whichever way [opinion]")
+    notes.append(
+        f"egress comes on top by token: {terms.egress_bytes:g} B·${terms.egress_usd_gb:g}/GB ="
+        f" ${terms.egress_bytes * terms.egress_usd_gb / 1000:.4f} a million out"
+    )
+    notes.append("prices are as given" if terms.rent_usd is not None and terms.buy_usd is not None else gpu.priced)
     return Table(
-        f"{count}×{gpu.name} cost",
-        ("", "GPUs", "power", "staff", "in all", "a month", "a year", "a GPU"),
-        ("", "$/h", "$/h", "$/h", "$/h", "$/month", "$/year", "$/GPU-h"),
+        f"what {count}×{gpu.label} cost",
+        ("", "GPUs", "power", "staff", "in all", "in all", "in all", "a GPU"),
+        ("", "$/h", "$/h", "$/h", "$/h", "$/month", "$/year", "$/h"),
         rows,
         "estimate",
         "GPUs + power and rack + staff and overhead",
@@ -139,16 +162,17 @@ def price_section(
     rate = mixed_rate(capacity, load)
     egress = terms.egress_bytes * terms.egress_usd_gb / 1000
     figures = (
-        Figure("in, at the target", price.full_input, "$/M", "estimate", "replica $/h / (3600·prefill·target)·10⁶",
+        Figure(f"in, {target:.0%} busy", price.full_input, "$/M", "estimate", "$/h / (3600·prefill·busy)·10⁶",
                f"${share:.2f} / (3600·{capacity.prefill:,.0f}·{target:g})·10⁶", RATE_ERROR),
-        Figure("out, at the target", price.full_output + egress, "$/M", "estimate",
-               "replica $/h / (3600·decode·target)·10⁶ + egress",
+        Figure(f"out, {target:.0%} busy", price.full_output + egress, "$/M", "estimate",
+               "$/h / (3600·decode·busy)·10⁶",
                f"${share:.2f} / (3600·{capacity.decode:,.0f}·{target:g})·10⁶ + ${egress:.4f}", RATE_ERROR),
-        Figure("mixed, at the target", per_million(share, rate, target) + egress * load.output_share, "$/M", "estimate",
-               "replica $/h / (3600·tokens/s·target)·10⁶",
+        Figure(f"mixed, {target:.0%} busy", per_million(share, rate, target) + egress * load.output_share, "$/M",
+               "estimate",
+               "$/h / (3600·tokens/s·busy)·10⁶",
                f"${share:.2f} / (3600·{rate:,.0f}·{target:g})·10⁶; {load.input_tokens:,.0f} in, "
                f"{load.output_tokens:,.0f} out", RATE_ERROR, load.source),
-        Figure("one more, while there is room", price.marginal_output, "$/M", "estimate",
+        Figure("one more out, while idle", price.marginal_output, "$/M", "estimate",
                "power above idle, and egress",
                f"{'own power, ' if bill.way == 'bought' else ''}{terms.egress_bytes:g} B·${terms.egress_usd_gb:g}/GB",
                0.5, "the GPUs are paid for either way"),
@@ -192,11 +216,11 @@ def volume_table(
     rows: list[tuple[Value, ...]] = []
     for tokens in volumes:
         at = at_volume(tokens, replica, bill.staff, rate, utilisation, blended)
-        rows.append((f"{tokens / 1e6:,.0f} M", float(at.replicas * gpus), at.own_usd, at.hosted_usd, at.cheaper,
-                     opinion(tokens).split(":")[0].split(";")[0]))  # fmt: skip
+        rows.append((f"{number(tokens / 1e6)} M", float(at.replicas * gpus), at.own_usd, at.hosted_usd, at.cheaper,
+                     opinion(tokens).short))  # fmt: skip
     return Table(
         f"API or own: {name} GPUs, {utilisation:.0%} busy, against {hosted.name}",
-        ("tokens/day", "GPUs", "own", "hosted", "cheaper", "what people say [opinion]"),
+        ("tokens/day", "GPUs", "own", "hosted", "cheaper", "people say [opinion]"),
         ("", "number", "$/day", "$/day", "", ""),
         tuple(rows),
         "estimate",
@@ -208,8 +232,3 @@ def cheapest(hosted: Sequence[Hosted], load: Load) -> Hosted | None:
     """Returns the hosted price that is least for the mix, of those that are not free."""
     priced = [each for each in hosted if each.blended(load.output_share, load.hit) > 0]
     return min(priced, key=lambda each: each.blended(load.output_share, load.hit), default=None)
-
-
-def finite(value: float) -> bool:
-    """Says whether a figure came out at all."""
-    return math.isfinite(value)

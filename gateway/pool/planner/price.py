@@ -7,8 +7,7 @@ is full costs what the GPUs of a further replica cost.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 import msgspec
 
@@ -192,19 +191,31 @@ def marginal_usd(gpu: Gpu, gpus: int, decode: float, way: Way, terms: Terms) -> 
     return egress + kilowatts * terms.pue * terms.power_usd_kwh / 3600 / decode * MILLION
 
 
+class Band(NamedTuple):
+    """What people say of a volume, in few words and in a sentence."""
+
+    above: float  # tokens a day
+    short: str
+    sentence: str
+
+
 # What people who have done it say (opinion): below the first nobody should, above the last nobody should not look.
-BANDS: Final[Mapping[float, str]] = {
-    0: "use an API: at under 1M tokens a day no GPU of your own pays for itself",
-    1e6: "an API is usually cheaper; own GPUs for other reasons (data that may not leave)",
-    10e6: "look at your own figures: steady from 10M tokens a day on, small models on one GPU can pay",
-    100e6: "the usual break-even lies here, 100M to 500M tokens a day",
-    500e6: "own or reserved GPUs usually win, if they are kept busy",
-}
+BANDS: Final = (
+    Band(0, "an API", "use an API: under 1M tokens a day no GPU of your own pays for itself"),
+    Band(
+        1e6, "an API, mostly", "an API is usually cheaper; own GPUs for other reasons, such as data that may not leave"
+    ),
+    Band(
+        10e6, "look closely", "look at your own figures: from a steady 10M a day on, a small model on one GPU can pay"
+    ),
+    Band(100e6, "about break-even", "the usual break-even lies here, between 100M and 500M a day"),
+    Band(500e6, "own, if kept busy", "own or reserved GPUs usually win, if they are kept busy"),
+)
 
 
-def opinion(tokens_per_day: float) -> str:
+def opinion(tokens_per_day: float) -> Band:
     """Returns the rule of thumb for a volume."""
-    return [words for above, words in BANDS.items() if tokens_per_day >= above][-1]
+    return [band for band in BANDS if tokens_per_day >= band.above][-1]
 
 
 class Volume(msgspec.Struct, frozen=True):

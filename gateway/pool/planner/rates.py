@@ -17,17 +17,23 @@ LAUNCH_S: Final = 10e-6  # per layer, with CUDA graphs [K]
 
 
 class Efficiency(msgspec.Struct, frozen=True):
-    """How much of the data sheet is had [K]: bandwidth 0.6–0.8, arithmetic of prefill 0.35–0.55, link 0.7–0.9."""
+    """How much of the data sheet is had [K]: bandwidth 0.6–0.8, arithmetic of prefill 0.35–0.55, link 0.7–0.9.
+
+    `served` is what a server that mixes prompts and answers keeps of the roofline. GPUStack's performance lab (2026)
+    measured, of this formula: Qwen3-32B 0.8–0.97 (A100), 0.5 (H100), 0.3 (FP8); gpt-oss-120b 0.25; GLM-5 0.5–0.65.
+    """
 
     bandwidth: float = 0.7
     arithmetic: float = 0.45
     link: float = 0.8
+    served: float = 0.5
 
 
 USUAL: Final = Efficiency()
-CEILING: Final = Efficiency(1.0, 1.0, 1.0)
+CEILING: Final = Efficiency(1.0, 1.0, 1.0, 1.0)
 BANDWIDTH_ERROR: Final = 0.15  # 0.6 to 0.8 about 0.7
 ARITHMETIC_ERROR: Final = 0.22  # 0.35 to 0.55 about 0.45
+SERVED_ERROR: Final = 0.5  # 0.25 to 0.97 about 0.5
 
 
 class Machine(msgspec.Struct, frozen=True):
@@ -83,16 +89,16 @@ class Step(msgspec.Struct, frozen=True):
 def touched_bytes(replica: Replica, batch: float) -> float:
     """Bytes of weights that one GPU reads for a batch, over all stages: of experts those that some token chose.
 
-    shared + E·(1 − (1 − k/E)^B)·expert: the chosen ones alone for one token, nearly all from some 64 on.
+    shared + E·(1 − (1 − k/E)^B)·expert: the chosen ones alone for one token, nearly all from some 64 on. The embedding
+    counts, though only rows of it are read: a tied one is the head, and the efficiency is measured so.
     """
     weights, model, layout = replica.weights, replica.model, replica.layout
+    ends = weights.embedding + weights.head
     chosen = 1 - (1 - model.chosen / model.experts) ** batch if model.experts else 0.0
     if layout.experts > 1:
-        return (
-            weights.split + weights.key_value + weights.held + weights.head + weights.experts * chosen / layout.experts
-        )
+        return weights.total - weights.experts + weights.experts * chosen / layout.experts
     key_value = weights.key_value / min(layout.tensor, model.kv_heads)
-    return (weights.split + weights.head + weights.experts * chosen) / layout.tensor + key_value + weights.held
+    return (weights.split + ends + weights.experts * chosen) / layout.tensor + key_value + weights.held
 
 
 def read_bytes(replica: Replica, context: float) -> float:

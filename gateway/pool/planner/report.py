@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from gateway.pool.planner.figures import GIB, Section, number, size
+from gateway.pool.planner.figures import GIB, Section, dollars, number, size
 from gateway.pool.planner.fit import (
     COLUMNS,
     ROWS,
@@ -35,8 +35,9 @@ from gateway.pool.planner.money import (
     price_section,
     utilisation_table,
     volume_table,
+    with_mix,
 )
-from gateway.pool.planner.price import opinion
+from gateway.pool.planner.price import break_even_utilisation, opinion, per_million
 from gateway.pool.planner.quantisation import FORMATS
 from gateway.pool.planner.question import ASSUMED, Question, Report, Table, Value
 from gateway.pool.planner.rates import (
@@ -71,10 +72,10 @@ def _cost_alone(question: Question) -> Report:
     load = question.load or ASSUMED
     notes = (
         f"per token that is nothing yet: add --model, and at {question.terms.utilisation:.0%} busy a price comes out",
-        *((opinion(load.tokens_per_day),) if load.tokens_per_day else ()),
+        *((opinion(load.tokens_per_day).sentence,) if load.tokens_per_day else ()),
     )
     table = bill_table(machine.gpu, count, made, question.terms)
-    return Report(f"{count}×{machine.gpu.name}", brief, (table, Section("what is missing", (), notes)))
+    return Report(f"{count}×{machine.gpu.label}", brief, (table, Section("what is missing", (), notes)))
 
 
 # -- a model without GPUs -----------------------------------------------------------------------------------------
@@ -102,7 +103,7 @@ def _on_what(question: Question, wanted: Wanted) -> Report:
         if found is not None:
             layout = found.replica.layout
             brief.append(
-                f"In {wanted.format.name} with all of them it takes {layout.gpus}×{gpu} ({layout.name}); "
+                f"In {wanted.format.name} with all of them it takes {layout.gpus}×{gpu.upper()} ({layout.name}); "
                 f"--gpu {gpu} says how fast, and what it costs."
             )
             break
@@ -143,7 +144,7 @@ def _on_this(question: Question, wanted: Wanted, machine: Machine) -> Report:
         good, bad = ([judged], []) if isinstance(judged, Candidate) else ([], [judged])
     else:
         good, bad = candidates(wanted, machine, count)
-    title = f"{_title(wanted, question)} · {count}×{machine.gpu.name} ({machine.link.name})"
+    title = f"{_title(wanted, question)} · {count}×{machine.gpu.label} ({machine.link.name})"
     head = (weights_section(wanted), cache_section(wanted, question.cache_name))
     if not good:
         return _nothing_fits(wanted, machine, count, title, head, bad)
@@ -162,6 +163,7 @@ def _on_this(question: Question, wanted: Wanted, machine: Machine) -> Report:
     best = _at_measured(best, wanted, efficiency)
     capacity = _capacity(best, wanted, load, efficiency)
     speed = speed_section(wanted, best, efficiency, measured is not None, load.input_tokens)
+    speed = with_mix(speed, capacity, load, efficiency)
     parts: list[Section | Table] = [*head, memory_section(wanted, best), speed]
     parts += _links(wanted, machine, count, best)
     if len(good) > 1 or bad:
@@ -172,7 +174,7 @@ def _on_this(question: Question, wanted: Wanted, machine: Machine) -> Report:
         replicas = demand.replicas
         parts.append(load_section(load, capacity, demand, question.target, best.replica.layout.gpus))
     parts += _money(question, machine, best, capacity, load, max(1, replicas))
-    brief = _brief(question, wanted, machine, best, capacity, demand, notes, count)
+    brief = _brief(question, wanted, machine, best, capacity, demand, notes, count, bad)
     return Report(title, brief, tuple(parts), _reasons(bad), fits=best.room >= 1)
 
 
@@ -203,15 +205,15 @@ def _at_measured(best: Candidate, wanted: Wanted, efficiency: Efficiency) -> Can
 
 
 def _capacity(best: Candidate, wanted: Wanted, load: Load, efficiency: Efficiency) -> Capacity:
-    """What a replica does with the load's lengths, with as many sequences at once as before."""
+    """What a replica does with the load's lengths, with as many sequences at once as before, while it serves both."""
     replica = best.replica
     per = best.budget.per_gpu
     longest = max(load.context, 1.0)
     room = best.sequences * per.sequence(wanted.context) / per.sequence(longest)
     step = decode_step(replica, best.batch, load.context, efficiency)
     return Capacity(
-        prefill_rate(replica, load.input_tokens, efficiency),
-        best.batch / step.total_s,
+        prefill_rate(replica, load.input_tokens, efficiency) * efficiency.served,
+        best.batch / step.total_s * efficiency.served,
         step.total_s,
         first_token_s(replica, load.input_tokens, efficiency),
         min(room, float(replica.engine.sequences)),
@@ -244,8 +246,8 @@ def _layouts(good: Sequence[Candidate], best: Candidate, wanted: Wanted) -> Tabl
                      each.tpot_s * 1e3, each.rate, taken))  # fmt: skip
     return Table(
         f"layouts that hold it, best first; at once: of {wanted.context:,} tokens",
-        ("layout", "replicas", "weights", "KV", "at once", "a token", "all of them", ""),
-        ("", "number", "GiB/GPU", "GiB/GPU", "number", "ms", "tokens/s", ""),
+        ("layout", "replicas", "weights", "KV", "at once", "a token", "in all", ""),
+        ("", "whole", "GiB/GPU", "GiB/GPU", "whole", "ms", "tokens/s", ""),
         tuple(rows),
         "estimate",
         f"enough sequences first, then a token within {wanted.tpot_s * 1e3:.0f} ms, then output tokens a second",
@@ -267,12 +269,12 @@ def _nothing_fits(
 ) -> Report:
     room = count * machine.gpu.memory_bytes * wanted.utilisation
     brief = [
-        f"It does not fit: weights take {size(wanted.weights.total)}, {count}×{machine.gpu.name} have "
+        f"It does not fit: weights take {size(wanted.weights.total)}, {count}×{machine.gpu.label} have "
         f"{size(room)} usable together, and no layout is left."
     ]
     more = fewest(msgspec.structs.replace(wanted, concurrency=1), machine.gpu, node=machine.node)
     if more is not None and more.replica.layout.gpus > count:
-        brief.append(f"{more.replica.layout.gpus}×{machine.gpu.name} hold it ({more.replica.layout.name}).")
+        brief.append(f"{more.replica.layout.gpus}×{machine.gpu.label} hold it ({more.replica.layout.name}).")
     for name in ("fp8", "int4"):
         smaller = FORMATS[name]
         if smaller.bits < wanted.format.bits:
@@ -313,24 +315,54 @@ def _brief(
     demand: Demand | None,
     notes: Sequence[str],
     count: int,
+    refusals: Sequence[Refusal],
 ) -> tuple[str, ...]:
     layout = best.replica.layout
     said = [_kv_sentence(wanted, question.cache_name)]
     many = f"{best.replicas} replicas of {layout.name}" if best.replicas > 1 else f"one replica in {layout.name}"
     enough = "" if best.room >= wanted.concurrency else f", not the {wanted.concurrency} asked for"
+    at_once = int(best.room)
+    enough = "" if at_once >= wanted.concurrency else f" (not {wanted.concurrency}: take fp8, or more GPUs)"
     said.append(
-        f"It fits on {count}×{machine.gpu.name} as {many}: {number(int(best.room))} sequences of {wanted.context:,} "
-        f"tokens at once{enough}; {best.rate:,.0f} output tokens/s in all, {best.tpot_s * 1e3:.0f} ms a token."
+        f"It fits on {count}×{machine.gpu.label} as {many}: {at_once:,} sequence{'' if at_once == 1 else 's'} of "
+        f"{wanted.context:,} tokens at once{enough}, decoding up to {best.rate:,.0f} tokens/s in all, "
+        f"{best.tpot_s * 1e3:.0f} ms a token."
     )
+    if machine.link.network and any(each.rule == "link" for each in refusals):
+        said.append(f"Tensors are not split over a {machine.link.name}: they would do a fraction of it; why, is below.")
     spare = count - best.replicas * layout.gpus
     if spare:
         said.append(f"{spare} of the {count} GPUs stay unused by it.")
     if demand is not None:
+        taken = demand.replicas * layout.gpus
+        short = f", {taken - count} more than there are" if taken > count else ""
         said.append(
-            f"The load takes {demand.replicas} replica(s), {demand.replicas * layout.gpus} GPUs, "
+            f"The load takes {demand.replicas} replica{'' if demand.replicas == 1 else 's'}, {taken} GPUs{short}, "
             f"{demand.utilisation:.0%} busy when it is busiest; what decides is {demand.bottleneck}."
         )
     load = _load(question)
+    said.append(_price_sentence(question, machine, best, capacity, load, demand.replicas if demand else best.replicas))
     if load.tokens_per_day:
-        said.append(f"At {load.tokens_per_day / 1e6:,.1f} M tokens a day people say: {opinion(load.tokens_per_day)}.")
+        said.append(
+            f"Of {number(load.tokens_per_day / 1e6)}M tokens a day people say: {opinion(load.tokens_per_day).sentence}."
+        )
     return (*said, *(note[0].upper() + note[1:] + "." for note in notes))
+
+
+def _price_sentence(
+    question: Question, machine: Machine, best: Candidate, capacity: Capacity, load: Load, replicas: int
+) -> str:
+    """What a million tokens cost, and whether a hosted price is less."""
+    count = best.replica.layout.gpus * max(1, replicas)
+    name, bill = bills(machine.gpu, count, question.ways[:1], question.terms)[0]
+    rate, used = mixed_rate(capacity, load) * max(1, replicas), question.terms.utilisation
+    said = (
+        f"A million tokens cost {dollars(per_million(bill.total, rate, used))} on {name} GPUs that are {used:.0%} busy"
+    )
+    against = cheapest(question.hosted, load)
+    if against is None:
+        return f"{said}; no hosted price is configured to compare with (--against)."
+    hosted = against.blended(load.output_share, load.hit)
+    busy = break_even_utilisation(bill.total, rate, hosted)
+    wins = "which they never undercut" if busy > 1 else f"which they undercut from {busy:.0%} busy on"
+    return f"{said}; the least of the hosted, {against.name}, is {dollars(hosted)}, {wins}."

@@ -10,7 +10,7 @@ from gateway.pool.planner.architecture import Architecture, active_of, parts_of
 from gateway.pool.planner.figures import GIB, Figure, Mark, Section
 from gateway.pool.planner.fit import Candidate, Wanted
 from gateway.pool.planner.layout import Layout
-from gateway.pool.planner.memory import BLOCK_TOKENS, cache_of, nominal_bytes
+from gateway.pool.planner.memory import cache_of, nominal_bytes
 from gateway.pool.planner.rates import (
     ARITHMETIC_ERROR,
     BANDWIDTH_ERROR,
@@ -45,7 +45,7 @@ def weights_section(wanted: Wanted) -> Section:
                 active_of(model),
                 "parameters",
                 "fact",
-                "all − experts + experts·k/E",
+                "all − experts·(1 − k/E)",
                 f"{total / 1e9:.2f} B − {parts_of(model).experts / 1e9:.2f} B · (1 − {model.chosen}/{model.experts})",
                 0.001,
                 model.source,
@@ -81,11 +81,11 @@ def weights_section(wanted: Wanted) -> Section:
         wide = (parts_of(model).embedding + parts_of(model).head) * form.rest_bits / 8
         figures.append(
             Figure(
-                "weights as checkpoints hold them",
+                "weights as published",
                 weights.total,
                 "bytes",
                 "estimate",
-                "Σ part·bits/8 + scales; embeddings, head stay wide",
+                "Σ part·bits/8; ends stay wide",
                 f"{(weights.total - wide) / 1e9:.2f} GB at {form.bits:g} bits, {wide / 1e9:.2f} GB at {form.rest_bits}",
                 0.02,
                 form.source,
@@ -106,13 +106,13 @@ def _counted(model: Architecture) -> tuple[str, str]:
     if model.experts:
         routed = f"{model.experts}·{model.matrices}·{d:,}·{model.expert_width:,}"
         return (
-            "V·d·(1|2) + L·attention + L_moe·(E·3·d·ff_e + shared)",
+            "ends + L·attention + L·experts",
             f"{ends} + {layers}·({attention}) + {model.mixture_layers}·({routed} + {model.matrices}·{d:,}·"
             f"{model.shared_width:,} + {d:,}·{model.experts}) + {parts.dense / 1e9:.2f} B of dense layers",
         )
     feed = f"{model.matrices}·{d:,}·{model.width:,}"
     return (
-        "V·d·(1|2) + L·(2·d·nh·hd + 2·d·nkv·hd + 3·d·ff + 2·d) + d",
+        "ends + L·(attention + ff + norms)",
         f"{ends} + {layers}·({attention} + {feed} + 2·{d:,}) + {d:,}",
     )
 
@@ -171,7 +171,7 @@ def cache_section(wanted: Wanted, cache_name: str) -> Section:
             one,
             "bytes",
             "fact",
-            f"tokens·B/token, in blocks of {BLOCK_TOKENS}",
+            "tokens·B/token, whole blocks",
             f"{cache.per_token:,.0f}·{wanted.context:,}{window}",
             0.0,
             source,
@@ -208,31 +208,31 @@ def memory_section(wanted: Wanted, best: Candidate) -> Section:
     tokens = best.sequences * context
     log = "vLLM's start-up log"
     figures = (
-        Figure("usable", budget.usable, "bytes", mark("usable"), "utilisation·memory",
+        Figure("usable", budget.usable, "GiB", mark("usable"), "--memory·usable GiB",
                f"{engine.utilisation:g}·{gpu.memory_bytes / GIB:.1f} GiB", error("usable", 0.01),
                log if "usable" in budget.measured else gpu.source),
-        Figure("weights", budget.weights, "bytes", mark("weights"), f"split by {layout.name}, the fullest GPU",
+        Figure("weights", budget.weights, "GiB", mark("weights"), f"split by {layout.name}; the fullest",
                f"{wanted.weights.total / 1e9:.1f} GB over {layout.gpus}, and what each holds whole",
                error("weights", 0.02), log if "weights" in budget.measured else "config.json"),
-        Figure("CUDA and NCCL", overhead.context, "bytes", mark("context"), "0.5 GiB + 0.125 GiB·ranks",
+        Figure("CUDA and NCCL", overhead.context, "GiB", mark("context"), "0.5 GiB + 0.125 GiB·ranks",
                f"0.5 + 0.125·{layout.gpus} GiB", error("context", 0.5), "0.5 to 1.5 GiB in logs [K]"),
-        Figure("activations, logits", overhead.activation, "bytes", mark("activation"),
-               "tokens·(3·d + 2·ff/TP)·2 + sequences·V·4",
+        Figure("activations, logits", overhead.activation, "GiB", mark("activation"),
+               "batch·(3·d + 2·ff/TP)·2 + seqs·V·4",
                f"{engine.batched_tokens:,}·(3·{wanted.model.hidden:,} + 2·ff/{layout.tensor})·2 + "
                f"{engine.sequences:,}·{wanted.model.vocabulary:,}·4", error("activation", 0.5),
                "vLLM's profile run at max_num_batched_tokens"),
-        Figure("CUDA graphs", overhead.graphs, "bytes", mark("graphs"), "0.3 GiB", "", error("graphs", 1.0),
+        Figure("CUDA graphs", overhead.graphs, "GiB", mark("graphs"), "0.3 GiB", "", error("graphs", 1.0),
                "0.2 to 0.7 GiB in logs of 8B models, up to 4 of large mixtures"),
-        Figure("left for KV, each GPU", budget.cache, "bytes", mark("cache"), "usable − weights − the rest", gib,
+        Figure("left for KV, each GPU", budget.cache, "GiB", mark("cache"), "usable − weights − the rest", gib,
                error("cache", 0.05), log if "cache" in budget.measured else "gpu_worker.py profiles the same sum"),
-        Figure("KV of a replica", tokens, "tokens", mark("tokens"), "KV bytes / bytes a sequence · its tokens",
+        Figure("KV of a replica", tokens, "tokens", mark("tokens"), "KV / a sequence · its tokens",
                f"{budget.cache / GIB:.1f} GiB / {budget.per_gpu.sequence(context) / GIB:.4f} GiB · {context:,}",
                error("tokens", 0.05), "GPU KV cache size, in vLLM's log"),
         Figure(f"at once, of {context:,} tokens", best.sequences, "sequences", mark("tokens"),
                "KV tokens / tokens", f"{tokens:,.0f} / {context:,}", error("tokens", 0.05),
                "Maximum concurrency, in vLLM's log"),
     )  # fmt: skip
-    title = f"memory of one {gpu.name}, of {layout.gpus} in {layout.name}"
+    title = f"memory of one {gpu.label} of {layout.gpus} in {layout.name}"
     return Section(title, figures)
 
 
@@ -252,51 +252,51 @@ def speed_section(wanted: Wanted, best: Candidate, efficiency: Efficiency, measu
     rate = prefill_rate(replica, length, efficiency)
     figures = [
         Figure(
-            f"one stream, one {gpu.name}'s bandwidth", bandwidth * 1e9 / whole, "tokens/s", "estimate",
-            "bandwidth / weights read for a token", f"{bandwidth:,.0f} GB/s / {whole / 1e9:.1f} GB", 0.05,
+            f"one stream at one {gpu.label}'s BW", bandwidth * 1e9 / whole, "tokens/s", "estimate",
+            "bandwidth / weights of a token", f"{bandwidth:,.0f} GB/s / {whole / 1e9:.1f} GB", 0.05,
             f"{_SHEET}; a ceiling, whether the weights fit on one or not",
         ),
         Figure(
             f"one stream, {layout.name}, at most", 1 / ceiling.total_s, "tokens/s", "estimate",
-            "1 / (bytes / bandwidth + messages)", f"1 / {ceiling.total_s * 1e3:.2f} ms", 0.05, _SHEET,
+            "1 / (bytes / BW + messages)", f"1 / {ceiling.total_s * 1e3:.2f} ms", 0.05, _SHEET,
         ),
         Figure(
             f"one stream, {layout.name}, usually", 1 / usual.total_s, "tokens/s", mark,
-            f"the same with {efficiency.bandwidth:.2f} of the bandwidth", f"1 / {usual.total_s * 1e3:.2f} ms", off,
+            f"the same at {efficiency.bandwidth:.0%} of the BW", f"1 / {usual.total_s * 1e3:.2f} ms", off,
             "0.6 to 0.8 of the data sheet is had [K]",
         ),
         Figure(
             f"a step of {best.batch:,} at {wanted.context:,}", step.total_s * 1e3, "ms", mark,
-            "max(bytes / BW·η, FLOPs / F·η) + messages + launches",
+            "max(bytes/BW·η, FLOPs/F·η) + messages",
             f"({read[0] / 1e9:.1f} + {max(1.0, best.batch / layout.pipeline):.0f}·{read[1] / 1e9:.3f} GB)"
             f" / ({bandwidth:,.0f}·{efficiency.bandwidth:.2f} GB/s) = {step.memory_s * 1e3:.1f} ms;"
             f" arithmetic {step.arithmetic_s * 1e3:.1f}, link {step.link_s * 1e3:.1f}, launches"
             f" {step.launch_s * 1e3:.1f} ms",
-            off, f"bound by {step.bound}",
+            off,
         ),
         Figure(
             "output of a replica", best.batch / step.total_s, "tokens/s", mark, "sequences / step",
             f"{best.batch:,} / {step.total_s * 1e3:.1f} ms", off, "",
         ),
         Figure(
-            "prompts of a replica", rate, "tokens/s", "estimate", "η·F·g / (2·active + 2·L·nh·hd·s), and messages",
+            "prompts of a replica", rate, "tokens/s", "estimate", "η·F·g / (2·active + 2·L·nh·hd·s)",
             f"{efficiency.arithmetic:.2f}·{gpu.tflops(replica.format.arithmetic):,.0f} TFLOPS·{layout.gpus}"
             f" / {flops / 1e9:.1f} GFLOP", ARITHMETIC_ERROR, "0.35 to 0.55 of the data sheet is had [K]",
         ),
         Figure(
             f"first token of {length:,.0f}", first_token_s(replica, length, efficiency) * 1e3, "ms", "estimate",
-            "prompt / prefill rate, if nobody waits", f"{length:,.0f} tokens through {layout.pipeline} stage(s)",
+            "prompt / prefill rate, no queue", f"{length:,.0f} tokens through {layout.pipeline} stage(s)",
             ARITHMETIC_ERROR, "",
         ),
     ]  # fmt: skip
-    notes = []
+    notes = [f"a step is bound by {step.bound}"]
     if best.slow:
         notes.append(f"no token comes within {wanted.tpot_s * 1e3:.0f} ms in this layout, even for one sequence alone")
     elif best.batch < int(min(best.sequences, replica.engine.sequences)):
         notes.append(
             f"more sequences would fit; a token would then take longer than {wanted.tpot_s * 1e3:.0f} ms (--tpot)"
         )
-    return Section(f"speed of a replica, {layout.name} on {layout.gpus}×{gpu.name}", tuple(figures), tuple(notes))
+    return Section(f"speed of a replica, {layout.name} on {layout.gpus}×{gpu.label}", tuple(figures), tuple(notes))
 
 
 def _alone(replica: Replica) -> Replica:
@@ -315,16 +315,16 @@ def link_section(wanted: Wanted, machine: Machine, replica: Replica, batch: int)
     per_token = sent / (link.one_way_gb_s * 1e9 * 0.8) * 1e3
     figures = (
         Figure(
-            "sent by each GPU for a token", sent, "bytes", "fact", "2·L·2·(n−1)/n·d·2 B (ring all-reduce)",
+            "sent by each GPU for a token", sent, "bytes", "fact", "2·L·2·(n−1)/n·d·2 B",
             f"2·{wanted.model.layers}·2·{layout.tensor - 1}/{layout.tensor}·{wanted.model.hidden:,}·2", 0.0,
             "two all-reduces a layer",
         ),
         Figure(
-            "that takes", per_token, "ms", "estimate", "bytes / (one way·0.8)",
+            "that takes", per_token, "ms", "estimate", "bytes / (link, one way·0.8)",
             f"{sent / 1e6:.2f} MB / ({link.one_way_gb_s:g}·0.8 GB/s)", 0.15, link.name,
         ),
         Figure(
-            "of their prefill the GPUs do", shares[1], "%", "estimate", "1 − messages / step",
+            "of their prefill they do", shares[1], "%", "estimate", "1 − messages / step",
             f"1 − {prefill.link_s * 1e3:,.0f} / {prefill.total_s * 1e3:,.0f} ms, {chunk:,.0f} tokens", 0.2, link.name,
         ),
         Figure(

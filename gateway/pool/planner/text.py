@@ -6,13 +6,13 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from gateway.pool.planner.figures import MARKS, Figure, Section, number, write
+from gateway.pool.planner.figures import MARKS, Figure, Section, dollars, number, write
 from gateway.pool.planner.question import Report, Table, Value
 
 WIDTH: Final = 100
-_NAME: Final = 30
-_VALUE: Final = 25
-_MARK: Final = 17
+_NAME: Final = 27
+_VALUE: Final = 24
+_MARK: Final = 10
 
 
 def as_text(report: Report, explain: bool = False) -> str:
@@ -28,8 +28,7 @@ def as_text(report: Report, explain: bool = False) -> str:
             lines += textwrap.wrap(reason, WIDTH, initial_indent="  ", subsequent_indent="    ")
     if report.parts:
         lines.append("")
-        for mark, promise in MARKS.items():
-            lines += textwrap.wrap(f"[{mark}] {promise}", WIDTH, subsequent_indent="  ")
+        lines += [f"{f'[{mark}]':<{_MARK}} {promise}" for mark, promise in MARKS.items()]
     return "\n".join(line.rstrip() for line in lines) + "\n"
 
 
@@ -43,13 +42,12 @@ def _section(section: Section, explain: bool) -> Iterator[str]:
 
 def _figure(figure: Figure, explain: bool) -> Iterator[str]:
     off = f" ±{figure.error * 100:.0f} %" if figure.error >= 0.005 else ""
-    mark = f"[{figure.mark}{off}]"
-    head = f"  {figure.name:<{_NAME}}{figure.shown:>{_VALUE}}  {mark:<{_MARK}}"
-    left = WIDTH - len(head) - 1
-    wrapped = textwrap.wrap(figure.formula, max(20, left)) or [""]
-    yield f"{head} {wrapped[0]}"
+    head = f"  {figure.name:<{_NAME}} {figure.shown + off:>{_VALUE}}  {f'[{figure.mark}]':<{_MARK}} "
+    left = max(20, WIDTH - len(head))
+    wrapped = textwrap.wrap(figure.formula, left, break_long_words=False) or [""]
+    yield head + wrapped[0]
     for more in wrapped[1:]:
-        yield " " * (len(head) + 1) + more
+        yield " " * len(head) + more
     if explain:
         for word, said in (("=", figure.worked), ("from", figure.source)):
             if said:
@@ -87,11 +85,13 @@ def _row(row: Sequence[str], widths: Sequence[int], words: Sequence[bool]) -> st
     )
 
 
-_IN_HEAD: Final = {"GiB/GPU", "ms", "tokens/s", "GB"}
+_IN_HEAD: Final = {"GiB/GPU", "ms", "tokens/s", "GB", "$/h", "$/month", "$/year", "$/GPU-h", "$/day", "$/M"}
 
 
 def _headed(name: str, unit: str) -> str:
-    return f"{name}, {unit}" if unit in _IN_HEAD else name
+    if unit not in _IN_HEAD:
+        return name
+    return f"{name} {unit}" if unit.startswith("$") else f"{name}, {unit}"
 
 
 def _cell(value: Value, unit: str) -> str:
@@ -99,8 +99,12 @@ def _cell(value: Value, unit: str) -> str:
         return "–"
     if isinstance(value, str):
         return value
-    if unit in ("number", "tokens/s"):
-        return f"{value:,.0f}" if value >= 100 or value == int(value) else number(value)
+    if unit == "number" or unit == "tokens/s":
+        return number(value)
+    if unit == "whole":
+        return f"{int(value):,}"
+    if unit.startswith("$"):
+        return dollars(value)
     if unit in _IN_HEAD:
         return f"{value:,.1f}"
     return write(value, unit)
