@@ -55,7 +55,7 @@ class Given(msgspec.Struct, frozen=True):
     target: float
     price: tuple[str, ...]
     used: float
-    discount: float
+    discount: tuple[float, ...]
     life: float
     staff: float
     salary: float
@@ -100,7 +100,14 @@ _file = click.Path(dir_okay=False, path_type=Path)
 @click.option(
     "--used", type=_SHARE, default=_USUAL.utilisation, show_default=True, help="How busy GPUs are, on average."
 )
-@click.option("--discount", type=_SHARE, default=_USUAL.discount, show_default=True, help="Of a reservation.")
+@click.option(
+    "--discount",
+    type=_SHARE,
+    multiple=True,
+    default=_USUAL.discounts,
+    show_default=True,
+    help="Of a reservation; again.",
+)
 @click.option(
     "--life",
     type=click.FloatRange(0.1, 20),
@@ -135,6 +142,8 @@ def command(**given: Any) -> None:
     what so many cost. Every figure names its formula, and whether it is fact, measured, estimate or opinion.
     """
     asked = Given(**given)
+    if asked.model is None and asked.gpu is None:
+        raise click.UsageError("name a model (--model), GPUs (--gpu, --count), or both")
     with told():
         try:
             report = answer(_question(asked, _is_given("config")))
@@ -219,23 +228,16 @@ def _startup(log: Path | None) -> Startup | None:
 def _terms(asked: Given) -> tuple[tuple[Way, ...], Terms]:
     """Reads `--price`, and the rest of what money depends on."""
     ways: list[Way] = []
-    amounts: dict[str, float | None] = {}
+    amounts: dict[str, float] = {}
+    discounts = asked.discount
     for text in asked.price:
-        word, _, amount = text.partition("=")
-        way = next((way for way in WAYS if way == word), None)
-        try:
-            dollars = float(amount) if amount else None
-        except ValueError:
-            way = None
-        if way is None or (dollars is not None and not 0 <= dollars < 1e9):
-            raise UnknownWord(f"{text!r} is no price: write rented, reserved or bought, and =DOLLARS where you know")
+        way, dollars = _price(text)
         ways.append(way)
         if dollars is not None:
             amounts["buy_usd" if way == "bought" else "rent_usd"] = dollars
-            if way == "reserved":  # what is given is what is paid
-                amounts["discount"] = 0.0
+            discounts = (0.0,) if way == "reserved" else discounts  # what is given is what is paid
     terms = Terms(
-        discount=asked.discount,
+        discounts=discounts,
         life_years=asked.life,
         staff=asked.staff,
         salary_usd=asked.salary,
@@ -247,3 +249,15 @@ def _terms(asked: Given) -> tuple[tuple[Way, ...], Terms]:
         utilisation=asked.used or 0.01,
     )
     return tuple(dict.fromkeys(ways)) or WAYS, msgspec.structs.replace(terms, **amounts)
+
+
+def _price(text: str) -> tuple[Way, float | None]:
+    word, _, amount = text.partition("=")
+    try:
+        dollars = float(amount) if amount else None
+    except ValueError:
+        dollars = -1.0
+    for way in WAYS:
+        if way == word and (dollars is None or 0 <= dollars < 1e9):
+            return way, dollars
+    raise UnknownWord(f"{text!r} is no price: write rented, reserved or bought, and =DOLLARS where you know")

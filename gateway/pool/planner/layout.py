@@ -85,7 +85,7 @@ def refused(model: Architecture, weights: Format, layout: Layout) -> Refusal | N
             continue
         if width % tensor:
             return Refusal(layout, "groups", f"the {what} width {width:,} is no multiple of {tensor}")
-        # Qwen3-235B-A22B-FP8 on eight: 1,536 / 8 = 192 is no multiple of 128, and vLLM refuses it
+        # vllm-project/vllm#17569: Qwen3-235B-A22B-FP8 on eight, 1,536 / 8 = 192 is no multiple of 128
         if tensor > 1 and weights.group and (width // tensor) % weights.group:
             return Refusal(
                 layout,

@@ -48,7 +48,7 @@ def with_mix(section: Section, capacity: Capacity, load: Load, efficiency: Effic
         "estimate",
         "(in + out) / (in/prefill + out/decode)·served",
         f"({load.input_tokens:,.0f} + {load.output_tokens:,.0f}) / ({load.input_tokens * (1 - load.hit):,.0f} / "
-        f"{capacity.prefill:,.0f} + {load.output_tokens:,.0f} / {capacity.decode:,.0f}), both at {efficiency.served:.0%}",
+        f"{capacity.prefill:,.0f} + {load.output_tokens:,.0f} / {capacity.decode:,.0f}), {efficiency.served:g} served",
         SERVED_ERROR,
         "served mixes keep 0.25 to 0.97 of the roofline (GPUStack's performance lab, 2026); --metrics measures yours",
     )
@@ -90,11 +90,15 @@ def _fraction(figure: Figure) -> Figure:
 
 
 def bills(gpu: Gpu, count: int, ways: Sequence[Way], terms: Terms) -> list[tuple[str, Bill]]:
-    """What GPUs cost by the ways to have them; a reservation at what it usually takes off, unless one is given."""
-    made = []
+    """What GPUs cost by the ways to have them; a reservation at each discount that it may have."""
+    made: list[tuple[str, Bill]] = []
     for way in ways:
-        name = f"reserved, {terms.discount:.0%} off" if way == "reserved" else way
-        made.append((name, bill_of(gpu, count, way, terms)))
+        if way != "reserved":
+            made.append((way, bill_of(gpu, count, way, terms)))
+            continue
+        for discount in terms.discounts:
+            name = f"reserved, {discount:.0%} off" if discount else "reserved"
+            made.append((name, bill_of(gpu, count, way, terms, discount)))
     return made
 
 
@@ -104,14 +108,14 @@ def bill_table(gpu: Gpu, count: int, made: Sequence[tuple[str, Bill]], terms: Te
     buy = gpu.buy_usd if terms.buy_usd is None else terms.buy_usd
     rows: tuple[tuple[Value, ...], ...] = tuple(
         (name, bill.gpus, bill.power + bill.rack, bill.staff + bill.overhead, bill.total, bill.total * HOURS_A_MONTH,
-         bill.total * HOURS_A_YEAR, bill.total / count)
+         bill.total * HOURS_A_YEAR)
         for name, bill in made
     )  # fmt: skip
     kilowatts = count * gpu.server_watts / 1000
     ways = {bill.way for _, bill in made}
     notes = []
     if ways & {"rented", "reserved"}:
-        off = "; reserved: less the discount (--discount; 40–60 % off is usual)" if "reserved" in ways else ""
+        off = "; reserved: less --discount, usually 40 to 60 %" if "reserved" in ways else ""
         notes.append(f"rented: {count}·${rent:.2f}/h{off}")
     if "bought" in ways:
         notes.append(f"bought: {count}·${buy:,.0f} / {terms.life_years:g} years / 8760 h, hosts included")
@@ -127,8 +131,8 @@ def bill_table(gpu: Gpu, count: int, made: Sequence[tuple[str, Bill]], terms: Te
     notes.append("prices are as given" if terms.rent_usd is not None and terms.buy_usd is not None else gpu.priced)
     return Table(
         f"what {count}×{gpu.label} cost",
-        ("", "GPUs", "power", "staff", "in all", "in all", "in all", "a GPU"),
-        ("", "$/h", "$/h", "$/h", "$/h", "$/month", "$/year", "$/h"),
+        ("", "GPUs", "power", "staff", "in all", "in all", "in all"),
+        ("", "$/h", "$/h", "$/h", "$/h", "$/month", "$/year"),
         rows,
         "estimate",
         "GPUs + power and rack + staff and overhead",

@@ -31,7 +31,7 @@ class Terms(msgspec.Struct, frozen=True):
 
     rent_usd: float | None = None
     buy_usd: float | None = None
-    discount: float = 0.5  # of a reservation of one to three years: 0.4 to 0.6 [K]
+    discounts: tuple[float, ...] = (0.4, 0.6)  # of a reservation of one to three years [K]
     life_years: float = 4.0
     staff: float = 0.5
     salary_usd: float = 200_000.0
@@ -60,7 +60,7 @@ class Bill(msgspec.Struct, frozen=True):
         return self.gpus + self.power + self.rack + self.staff + self.overhead
 
 
-def bill_of(gpu: Gpu, count: int, way: Way, terms: Terms) -> Bill:
+def bill_of(gpu: Gpu, count: int, way: Way, terms: Terms, discount: float = 0.0) -> Bill:
     """rented n·rent; reserved n·rent·(1 − discount); bought n·(price / life / 8760 + kW·PUE·$/kWh + kW·rack / 730)."""
     rent = gpu.rent_usd if terms.rent_usd is None else terms.rent_usd
     staff = terms.staff * terms.salary_usd / HOURS_A_YEAR
@@ -72,7 +72,7 @@ def bill_of(gpu: Gpu, count: int, way: Way, terms: Terms) -> Bill:
         power = kilowatts * terms.pue * terms.power_usd_kwh
         rack = kilowatts * terms.rack_usd_kw_month / HOURS_A_MONTH
     else:
-        gpus = count * rent * (1 - terms.discount if way == "reserved" else 1)
+        gpus = count * rent * (1 - discount if way == "reserved" else 1)
     return Bill(way, gpus, power, rack, staff, gpus * terms.overhead)
 
 

@@ -23,7 +23,7 @@ from gateway.pool.planner.fit import (
 from gateway.pool.planner.hardware import GPUS
 from gateway.pool.planner.layout import Layout, Refusal, refused
 from gateway.pool.planner.load import Capacity, Demand, Load, demand_of
-from gateway.pool.planner.memory import cache_of, nominal_bytes
+from gateway.pool.planner.memory import cache_of, nominal_bytes, weights_of
 from gateway.pool.planner.money import (
     VOLUMES,
     bill_table,
@@ -277,7 +277,7 @@ def _nothing_fits(
         brief.append(f"{more.replica.layout.gpus}×{machine.gpu.label} hold it ({more.replica.layout.name}).")
     for name in ("fp8", "int4"):
         smaller = FORMATS[name]
-        if smaller.bits < wanted.format.bits:
+        if smaller.bits < wanted.format.bits and weights_of(wanted.model, smaller).total < 0.95 * room:
             brief.append(
                 f"In {name} its weights take {nominal_bytes(wanted.model, smaller) / 1e9:,.0f} GB: --quant {name}."
             )
@@ -322,7 +322,7 @@ def _brief(
     many = f"{best.replicas} replicas of {layout.name}" if best.replicas > 1 else f"one replica in {layout.name}"
     enough = "" if best.room >= wanted.concurrency else f", not the {wanted.concurrency} asked for"
     at_once = int(best.room)
-    enough = "" if at_once >= wanted.concurrency else f" (not {wanted.concurrency}: take fp8, or more GPUs)"
+    enough = "" if at_once >= wanted.concurrency else f" (not {wanted.concurrency}: take fewer bits or more GPUs)"
     said.append(
         f"It fits on {count}×{machine.gpu.label} as {many}: {at_once:,} sequence{'' if at_once == 1 else 's'} of "
         f"{wanted.context:,} tokens at once{enough}, decoding up to {best.rate:,.0f} tokens/s in all, "

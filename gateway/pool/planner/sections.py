@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
 
 from gateway.pool.planner.architecture import Architecture, active_of, parts_of
-from gateway.pool.planner.figures import GIB, Figure, Mark, Section
+from gateway.pool.planner.figures import GIB, Figure, Mark, Section, write
 from gateway.pool.planner.fit import Candidate, Wanted
 from gateway.pool.planner.layout import Layout
-from gateway.pool.planner.memory import cache_of, nominal_bytes
+from gateway.pool.planner.memory import budget_of, cache_of, nominal_bytes
 from gateway.pool.planner.rates import (
     ARITHMETIC_ERROR,
     BANDWIDTH_ERROR,
@@ -192,48 +193,62 @@ def cache_section(wanted: Wanted, cache_name: str) -> Section:
     return Section(f"KV cache, {cache_name}", tuple(figures), tuple(notes))
 
 
+# part of a budget -> vLLM's words for it, in its log
+_IN_THE_LOG: Final[Mapping[str, str]] = {
+    "usable": "Desired GPU memory utilization",
+    "weights": "Model loading took",
+    "context": "consumed memory − weights",
+    "activation": "for peak activation",
+    "graphs": "for CUDAGraph memory",
+    "cache": "Available KV cache memory",
+    "tokens": "GPU KV cache size",
+}
+
+
 def memory_section(wanted: Wanted, best: Candidate) -> Section:
-    """One GPU's memory, and what its replica holds."""
+    """One GPU's memory, and what its replica holds; what a log measured stands beside what the formula said."""
     budget, replica = best.budget, best.replica
-    layout, gpu, engine, overhead = replica.layout, replica.machine.gpu, replica.engine, budget.overhead
+    layout, gpu, engine, context = replica.layout, replica.machine.gpu, replica.engine, wanted.context
+    formula = budget_of(wanted.model, wanted.weights, wanted.value_bytes, gpu, layout, engine)
+    model, over, said = wanted.model, budget.overhead, formula.overhead
+    room = formula.sequences(context)
 
-    def mark(part: str, otherwise: Mark = "estimate") -> Mark:
-        return "measured" if part in budget.measured else otherwise
+    def figure(part: str, values: tuple[float, float], told: Figure) -> Figure:
+        if part not in budget.measured:
+            return told
+        was = write(values[1], told.unit)
+        return Figure(told.name, values[0], told.unit, "measured", _IN_THE_LOG[part], f"the formula said {was}")
 
-    def error(part: str, otherwise: float) -> float:
-        return 0.0 if part in budget.measured else otherwise
-
-    gib = f"{budget.usable / GIB:.1f} − {budget.weights / GIB:.1f} − {overhead.total / GIB:.1f} GiB"
-    context = wanted.context
-    tokens = best.sequences * context
-    log = "vLLM's start-up log"
-    figures = (
-        Figure("usable", budget.usable, "GiB", mark("usable"), "--memory·usable GiB",
-               f"{engine.utilisation:g}·{gpu.memory_bytes / GIB:.1f} GiB", error("usable", 0.01),
-               log if "usable" in budget.measured else gpu.source),
-        Figure("weights", budget.weights, "GiB", mark("weights"), f"split by {layout.name}; the fullest",
-               f"{wanted.weights.total / 1e9:.1f} GB over {layout.gpus}, and what each holds whole",
-               error("weights", 0.02), log if "weights" in budget.measured else "config.json"),
-        Figure("CUDA and NCCL", overhead.context, "GiB", mark("context"), "0.5 GiB + 0.125 GiB·ranks",
-               f"0.5 + 0.125·{layout.gpus} GiB", error("context", 0.5), "0.5 to 1.5 GiB in logs [K]"),
-        Figure("activations, logits", overhead.activation, "GiB", mark("activation"),
-               "batch·(3·d + 2·ff/TP)·2 + seqs·V·4",
-               f"{engine.batched_tokens:,}·(3·{wanted.model.hidden:,} + 2·ff/{layout.tensor})·2 + "
-               f"{engine.sequences:,}·{wanted.model.vocabulary:,}·4", error("activation", 0.5),
-               "vLLM's profile run at max_num_batched_tokens"),
-        Figure("CUDA graphs", overhead.graphs, "GiB", mark("graphs"), "0.3 GiB", "", error("graphs", 1.0),
-               "0.2 to 0.7 GiB in logs of 8B models, up to 4 of large mixtures"),
-        Figure("left for KV, each GPU", budget.cache, "GiB", mark("cache"), "usable − weights − the rest", gib,
-               error("cache", 0.05), log if "cache" in budget.measured else "gpu_worker.py profiles the same sum"),
-        Figure("KV of a replica", tokens, "tokens", mark("tokens"), "KV / a sequence · its tokens",
-               f"{budget.cache / GIB:.1f} GiB / {budget.per_gpu.sequence(context) / GIB:.4f} GiB · {context:,}",
-               error("tokens", 0.05), "GPU KV cache size, in vLLM's log"),
-        Figure(f"at once, of {context:,} tokens", best.sequences, "sequences", mark("tokens"),
-               "KV tokens / tokens", f"{tokens:,.0f} / {context:,}", error("tokens", 0.05),
-               "Maximum concurrency, in vLLM's log"),
+    rows = (
+        figure("usable", (budget.usable, formula.usable), Figure(
+            "usable", formula.usable, "GiB", "estimate", "--memory·usable GiB",
+            f"{engine.utilisation:g}·{gpu.memory_bytes / GIB:.1f} GiB", 0.01, gpu.source)),
+        figure("weights", (budget.weights, formula.weights), Figure(
+            "weights", formula.weights, "GiB", "estimate", f"split by {layout.name}; the fullest",
+            f"{wanted.weights.total / 1e9:.1f} GB over {layout.gpus}, and what each holds whole", 0.02, model.source)),
+        figure("context", (over.context, said.context), Figure(
+            "CUDA and NCCL", said.context, "GiB", "estimate", "0.5 GiB + 0.125 GiB·ranks",
+            f"0.5 + 0.125·{layout.gpus} GiB", 0.5, "0.5 to 1.5 GiB in logs [K]")),
+        figure("activation", (over.activation, said.activation), Figure(
+            "activations, logits", said.activation, "GiB", "estimate", "batch·(3·d + 2·ff/TP)·2 + seqs·V·4",
+            f"{engine.batched_tokens:,}·(3·{model.hidden:,} + 2·ff/{layout.tensor})·2 + "
+            f"{engine.sequences:,}·{model.vocabulary:,}·4", 0.5, "vLLM's profile run at max_num_batched_tokens")),
+        figure("graphs", (over.graphs, said.graphs), Figure(
+            "CUDA graphs", said.graphs, "GiB", "estimate", "0.3 GiB", "", 1.0,
+            "0.2 to 0.7 GiB in logs of 8B models, up to 4 of large mixtures")),
+        figure("cache", (budget.cache, formula.cache), Figure(
+            "left for KV, each GPU", budget.cache, "GiB", "estimate", "usable − weights − the rest",
+            f"{budget.usable / GIB:.1f} − {budget.weights / GIB:.1f} − {over.total / GIB:.1f} GiB", 0.05,
+            "gpu_worker.py profiles the same sum")),
+        figure("tokens", (best.sequences * context, room * context), Figure(
+            "KV of a replica", best.sequences * context, "tokens", "estimate", "KV / a sequence · its tokens",
+            f"{budget.cache / GIB:.1f} GiB / {budget.per_gpu.sequence(context) / GIB:.4f} GiB · {context:,}", 0.05,
+            "GPU KV cache size, in vLLM's log")),
+        figure("tokens", (best.sequences, room), Figure(
+            f"at once, of {context:,} tokens", best.sequences, "sequences", "estimate", "KV tokens / tokens",
+            f"{best.sequences * context:,.0f} / {context:,}", 0.05, "Maximum concurrency, in vLLM's log")),
     )  # fmt: skip
-    title = f"memory of one {gpu.label} of {layout.gpus} in {layout.name}"
-    return Section(title, figures)
+    return Section(f"memory of one {gpu.label} of {layout.gpus} in {layout.name}", rows)
 
 
 def speed_section(wanted: Wanted, best: Candidate, efficiency: Efficiency, measured: bool, length: float) -> Section:
@@ -263,7 +278,7 @@ def speed_section(wanted: Wanted, best: Candidate, efficiency: Efficiency, measu
         Figure(
             f"one stream, {layout.name}, usually", 1 / usual.total_s, "tokens/s", mark,
             f"the same at {efficiency.bandwidth:.0%} of the BW", f"1 / {usual.total_s * 1e3:.2f} ms", off,
-            "0.6 to 0.8 of the data sheet is had [K]",
+            "time per output token in vLLM's metrics" if measured else "0.6 to 0.8 of the data sheet is had [K]",
         ),
         Figure(
             f"a step of {best.batch:,} at {wanted.context:,}", step.total_s * 1e3, "ms", mark,
