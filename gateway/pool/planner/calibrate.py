@@ -102,7 +102,7 @@ class Live(msgspec.Struct, frozen=True):
     decode_per_s: float | None = None
 
 
-_SAMPLE: Final = re.compile(r"^(vllm:[a-z_]+)(?:\{(.*)\})?\s+(\S+)", re.MULTILINE)
+_SAMPLE: Final = re.compile(r"^(vllm:[a-z0-9_]+)(?:\{(.*)\})?\s+(\S+)", re.MULTILINE)
 _LABEL: Final = re.compile(r'([a-z_]+)="((?:[^"\\]|\\.)*)"')
 
 

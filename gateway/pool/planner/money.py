@@ -192,7 +192,7 @@ def hosted_table(made: Sequence[tuple[str, Bill]], hosted: Sequence[Hosted], loa
         for name, bill in made:
             busy = break_even_utilisation(bill.total, rate, blended)
             tokens = break_even_tokens_per_day(bill.total, blended)
-            verdict = "never: cheaper hosted" if busy > 1 else f"from {busy:.0%} busy on"
+            verdict = "never" if busy > 1 else f"from {busy:.0%} busy"
             rows.append((each.name, blended, each.cached_usd, name, busy, tokens / 1e6, verdict))
     return Table(
         "break-even with hosted prices",

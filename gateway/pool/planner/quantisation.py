@@ -74,29 +74,35 @@ def unknown(what: str, word: str, known: list[str]) -> str:
 
 def format_in(config: Mapping[str, Any]) -> Format:
     """Returns the format that a config.json names: its quantization_config, else its dtype (16 bits where silent)."""
-    inner = config.get("text_config") or {}
-    written = config.get("quantization_config") or inner.get("quantization_config") or {}
+    inner = _object(config.get("text_config"))
+    written = _object(config.get("quantization_config")) or _object(inner.get("quantization_config"))
     method = str(written.get("quant_method", "")).lower()
     if method in ("fp8", "fbgemm_fp8"):
         return FORMATS["fp8"]
     if method == "mxfp4":
         return FORMATS["mxfp4"]
     if method in ("awq", "gptq", "awq_marlin", "gptq_marlin"):
-        return _grouped(int(written.get("bits", 4)), int(written.get("group_size", 128)))
+        return _grouped(_whole(written.get("bits"), 4), _whole(written.get("group_size"), 128))
     if method == "modelopt":
         return FORMATS["nvfp4" if "FP4" in str(written.get("quant_algo", "")).upper() else "fp8"]
     if method == "compressed-tensors":
         return _compressed(written)
-    dtype = str(
-        config.get("torch_dtype") or config.get("dtype") or inner.get("torch_dtype") or inner.get("dtype") or ""
-    )
+    dtype = config.get("torch_dtype") or config.get("dtype") or inner.get("torch_dtype") or inner.get("dtype")
     return FORMATS["fp32"] if dtype == "float32" else FORMATS["fp16"]
 
 
+def _object(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _whole(value: object, otherwise: int) -> int:
+    return value if isinstance(value, int) and 0 <= value <= 2**20 else otherwise
+
+
 def _compressed(written: Mapping[str, Any]) -> Format:
-    groups = list((written.get("config_groups") or {}).values())
-    weights: Mapping[str, Any] = (groups[0].get("weights") if groups else None) or {}
-    bits, group = int(weights.get("num_bits") or 8), int(weights.get("group_size") or 0)
+    groups = list(_object(written.get("config_groups")).values())
+    weights = _object(_object(groups[0]).get("weights")) if groups else {}
+    bits, group = _whole(weights.get("num_bits"), 8), _whole(weights.get("group_size"), 0)
     if weights.get("type") == "float":
         return FORMATS["nvfp4" if bits == 4 else "fp8"]
     return _grouped(bits, group)
@@ -106,5 +112,5 @@ def _grouped(bits: int, group: int) -> Format:
     base = FORMATS["int8" if bits >= 8 else "int4"]
     if group <= 0:
         return msgspec.structs.replace(base, bits=float(bits), group=0)
-    arithmetic: Arithmetic = "bf16"  # in groups, weights are widened before they are multiplied
-    return msgspec.structs.replace(base, bits=bits + 32 / group, group=group, arithmetic=arithmetic)
+    # in groups, weights are widened before they are multiplied; 16 bits of scale and as many of zero points and the like
+    return msgspec.structs.replace(base, bits=bits + 32 / group, group=group, arithmetic="bf16")

@@ -26,14 +26,14 @@ class Efficiency(msgspec.Struct, frozen=True):
     bandwidth: float = 0.7
     arithmetic: float = 0.45
     link: float = 0.8
-    served: float = 0.5
+    served: float = 0.6
 
 
 USUAL: Final = Efficiency()
 CEILING: Final = Efficiency(1.0, 1.0, 1.0, 1.0)
 BANDWIDTH_ERROR: Final = 0.15  # 0.6 to 0.8 about 0.7
 ARITHMETIC_ERROR: Final = 0.22  # 0.35 to 0.55 about 0.45
-SERVED_ERROR: Final = 0.5  # 0.25 to 0.97 about 0.5
+SERVED_ERROR: Final = 0.6  # 0.25 to 0.97 about 0.6
 
 
 class Machine(msgspec.Struct, frozen=True):

@@ -13,6 +13,7 @@ WIDTH: Final = 100
 _NAME: Final = 27
 _VALUE: Final = 24
 _MARK: Final = 10
+_LONGEST: Final = 24  # of a name in a table
 
 
 def as_text(report: Report, explain: bool = False) -> str:
@@ -98,7 +99,7 @@ def _cell(value: Value, unit: str) -> str:
     if value is None:
         return "–"
     if isinstance(value, str):
-        return value
+        return value if len(value) <= _LONGEST else f"{value[: _LONGEST - 1]}…"
     if unit == "number" or unit == "tokens/s":
         return number(value)
     if unit == "whole":
