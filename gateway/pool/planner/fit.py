@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import Final
 
@@ -43,7 +44,7 @@ class Candidate(msgspec.Struct, frozen=True):
     """A layout that holds the model: its budget, how often it stands on the GPUs, and what all of it decodes.
 
     `batch` is what each replica runs at once: what its KV holds, cut where a token would take longer than wanted,
-    unless even one does (`slow`).
+    but not below its share of the sequences asked for (`slow`: a token then takes longer).
     """
 
     replica: Replica
@@ -99,11 +100,9 @@ def judge(
     if refusal:
         return refusal
     batch = largest_batch(replica, wanted.context, most, wanted.tpot_s, efficiency)
-    slow = decode_step(replica, batch, wanted.context, efficiency).total_s > wanted.tpot_s
-    if slow:
-        batch = max(1, min(int(most), wanted.concurrency))
+    batch = max(batch, min(int(most), math.ceil(wanted.concurrency / replicas)))
     tpot = decode_step(replica, batch, wanted.context, efficiency).total_s
-    return Candidate(replica, budget, replicas, sequences, batch, tpot, slow)
+    return Candidate(replica, budget, replicas, sequences, batch, tpot, tpot > wanted.tpot_s)
 
 
 def _too_little(wanted: Wanted, budget: Budget) -> str:

@@ -160,6 +160,7 @@ class Overhead(msgspec.Struct, frozen=True):
 
 _CONTEXT_BYTES: Final = 0.5 * GIB  # CUDA's context; each rank adds NCCL's buffers: 0.6 to 1.5 GiB in all
 _RANK_BYTES: Final = 0.125 * GIB
+_MOST_RANKS: Final = 8
 _GRAPH_BYTES: Final = 0.3 * GIB  # 0.2 to 0.7 GiB in logs of 8B models, up to 4 with many experts
 _HIDDEN_COPIES: Final = 3  # residual, input and output of a block are alive at once
 _WIDTH_COPIES: Final = 2  # gate and up
@@ -170,7 +171,7 @@ def overhead_of(model: Architecture, layout: Layout, engine: Engine) -> Overhead
     width = max(model.width if model.dense_layers or not model.experts else 0, model.chosen * model.expert_width)
     alive = _HIDDEN_COPIES * model.hidden + _WIDTH_COPIES * width / layout.tensor
     activation = engine.batched_tokens * alive * 2 + engine.sequences * model.vocabulary * 4
-    return Overhead(_CONTEXT_BYTES + _RANK_BYTES * layout.gpus, activation, _GRAPH_BYTES)
+    return Overhead(_CONTEXT_BYTES + _RANK_BYTES * min(layout.gpus, _MOST_RANKS), activation, _GRAPH_BYTES)
 
 
 class Budget(msgspec.Struct, frozen=True):

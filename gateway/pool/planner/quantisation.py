@@ -112,5 +112,5 @@ def _grouped(bits: int, group: int) -> Format:
     base = FORMATS["int8" if bits >= 8 else "int4"]
     if group <= 0:
         return msgspec.structs.replace(base, bits=float(bits), group=0)
-    # in groups, weights are widened before they are multiplied; 16 bits of scale and as many of zero points and the like
+    # weights in groups are widened before they are multiplied; a group has 16 bits of scale, and as many of zero point
     return msgspec.structs.replace(base, bits=bits + 32 / group, group=group, arithmetic="bf16")

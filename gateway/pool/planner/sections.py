@@ -227,8 +227,8 @@ def memory_section(wanted: Wanted, best: Candidate) -> Section:
             "weights", formula.weights, "GiB", "estimate", f"split by {layout.name}; the fullest",
             f"{wanted.weights.total / 1e9:.1f} GB over {layout.gpus}, and what each holds whole", 0.02, model.source)),
         figure("context", (over.context, said.context), Figure(
-            "CUDA and NCCL", said.context, "GiB", "estimate", "0.5 GiB + 0.125 GiB·ranks",
-            f"0.5 + 0.125·{layout.gpus} GiB", 0.5, "0.5 to 1.5 GiB in logs [K]")),
+            "CUDA and NCCL", said.context, "GiB", "estimate", "0.5 + 0.125·min(ranks, 8) GiB",
+            f"0.5 + 0.125·{min(layout.gpus, 8)} GiB", 0.5, "0.5 to 1.5 GiB in logs [K]")),
         figure("activation", (over.activation, said.activation), Figure(
             "activations, logits", said.activation, "GiB", "estimate", "batch·(3·d + 2·ff/TP)·2 + seqs·V·4",
             f"{engine.batched_tokens:,}·(3·{model.hidden:,} + 2·ff/{layout.tensor})·2 + "
@@ -306,7 +306,9 @@ def speed_section(wanted: Wanted, best: Candidate, efficiency: Efficiency, measu
     ]  # fmt: skip
     notes = [f"a step is bound by {step.bound}"]
     if best.slow:
-        notes.append(f"no token comes within {wanted.tpot_s * 1e3:.0f} ms in this layout, even for one sequence alone")
+        notes.append(
+            f"with {best.batch:,} at once a token takes longer than the {wanted.tpot_s * 1e3:.0f} ms asked for (--tpot)"
+        )
     elif best.batch < int(min(best.sequences, replica.engine.sequences)):
         notes.append(
             f"more sequences would fit; a token would then take longer than {wanted.tpot_s * 1e3:.0f} ms (--tpot)"

@@ -64,8 +64,8 @@ def test_of_several_ranks_the_fullest_counts_and_of_several_starts_the_last() ->
 def test_the_length_that_would_fit_is_read_where_vllm_refuses() -> None:
     line = (
         "ValueError: To serve at least one request with the models's max seq len (262144), (24.0 GiB KV cache is"
-        " needed, which is larger than the available KV cache memory (3.18 GiB). Based on the available memory, the estimated"
-        " maximum model length is 34736. Try increasing `gpu_memory_utilization`"
+        " needed, which is larger than the available KV cache memory (3.18 GiB). Based on the available memory,"
+        " the estimated maximum model length is 34736. Try increasing `gpu_memory_utilization`"
     )
     assert read_log([line]).longest == 34_736
 
