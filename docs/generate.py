@@ -25,6 +25,12 @@ from gateway.classify.patterns import KINDS as DETECTED
 from gateway.cli import main
 from gateway.core import errors
 from gateway.core.errors import CALLERS_FAULT, CallError, Reason
+from gateway.pool.planner.architecture import active_of, parts_of
+from gateway.pool.planner.figures import GIB
+from gateway.pool.planner.hardware import GPUS
+from gateway.pool.planner.known import KNOWN, known
+from gateway.pool.planner.memory import cache_of
+from gateway.pool.planner.quantisation import FORMATS
 from gateway.simulator import faults
 from gateway.wiring.kinds import WIRES
 from gateway.wiring.support import SHOWN, way_of
@@ -391,6 +397,52 @@ def _help(command: click.Command, name: str) -> str:
     return command.get_help(context)
 
 
+# -- sizing -------------------------------------------------------------------------------------------------------
+
+
+def sized_models() -> str:
+    """The models that `headgate size` knows by name."""
+    rows = []
+    for name, model in KNOWN.items():
+        facts = known(name)[0]
+        kv = cache_of(facts, 2.0)
+        window = f" + {kv.per_window_token:,.0f} within {kv.window:,}" if kv.window else ""
+        aliases = ", ".join(f"`{alias}`" for alias in model.aliases)
+        active = "" if model.published == model.published_active else f", {active_of(facts) / 1e9:.1f} B active"
+        parameters = f"{parts_of(facts).total / 1e9:,.2f} B{active}"
+        rows.append([f"`{name}`", aliases or "–", parameters, f"{kv.per_token:,.0f}{window}", model.repository])
+    return table(["name", "or", "parameters", "KV, B a token in 16 bits", "config.json of"], rows)
+
+
+def sized_gpus() -> str:
+    """The accelerators that `headgate size` knows."""
+    rows = []
+    for gpu in GPUS.values():
+        rates = " / ".join(f"{rate:,.0f}" if rate else "–" for rate in (gpu.bf16, gpu.fp8, gpu.int8, gpu.fp4))
+        rows.append(
+            [
+                f"`{gpu.name}`",
+                f"{gpu.memory_gb} GB, {gpu.memory_bytes / GIB:.1f} GiB usable",
+                f"{gpu.bandwidth_gb_s:,.0f}",
+                rates,
+                gpu.link.name,
+                f"{gpu.server_watts:,}",
+                f"{gpu.rent_usd:.2f} / {gpu.buy_usd:,.0f}",
+            ]
+        )
+    head = ["GPU", "memory", "GB/s", "TFLOPS in bf16 / fp8 / int8 / fp4", "link", "W, with host", "$ an hour / to buy"]
+    return table(head, rows)
+
+
+def sized_formats() -> str:
+    """The formats of weights that `headgate size` knows."""
+    rows = [
+        [f"`{form.name}`", f"{form.bits:g}", f"{form.rest_bits}", f"{form.group or '–'}", form.source]
+        for form in FORMATS.values()
+    ]
+    return table(["format", "bits a weight, with scales", "bits of embeddings, head, norms", "group", "source"], rows)
+
+
 TABLES: Final[Mapping[str, Callable[[], str]]] = {
     "errors": tree,
     "codes": codes,
@@ -403,6 +455,9 @@ TABLES: Final[Mapping[str, Callable[[], str]]] = {
     "support-features": support_features,
     "detectors": detectors,
     "commands": commands,
+    "sized-models": sized_models,
+    "sized-gpus": sized_gpus,
+    "sized-formats": sized_formats,
 }
 
 

@@ -57,6 +57,8 @@ def number(value: float) -> str:
     """Writes a number with three digits that count, or all of a whole one."""
     if not math.isfinite(value):
         return "never"
+    if abs(value) >= 1e8:
+        return f"{value:.2e}"
     if abs(value) >= 100 or value == int(value):
         return f"{value:,.0f}"
     if abs(value) >= 10:
@@ -91,6 +93,8 @@ def write(value: float, unit: str) -> str:
             return f"{value:,.1f} {unit}" if value < 1000 else f"{value:,.0f} {unit}"
         case "%":
             return f"{value * 100:,.0f} %" if value < 10 else f"{value:,.0f} times"
+        case "busy":
+            return "never" if value > 1 else f"from {value:.0%}"
         case _ if unit.startswith("$"):
             return dollars(value) + unit[1:]
         case _:

@@ -192,12 +192,11 @@ def hosted_table(made: Sequence[tuple[str, Bill]], hosted: Sequence[Hosted], loa
         for name, bill in made:
             busy = break_even_utilisation(bill.total, rate, blended)
             tokens = break_even_tokens_per_day(bill.total, blended)
-            verdict = "never" if busy > 1 else f"from {busy:.0%} busy"
-            rows.append((each.name, blended, each.cached_usd, name, busy, tokens / 1e6, verdict))
+            rows.append((each.name, blended, each.cached_usd, name, busy, tokens / 1e6))
     return Table(
         "break-even with hosted prices",
-        ("hosted", "mixed", "cached in", "own GPUs", "busy", "M tokens/day", "own GPUs win"),
-        ("", "$/M", "$/M", "", "%", "number", ""),
+        ("hosted", "mixed", "cached in", "own GPUs", "win, if busy", "M tokens/day"),
+        ("", "$/M", "$/M", "", "busy", "number"),
         tuple(rows),
         "estimate",
         "busy = $/h / (3600·tokens/s·hosted/10⁶); tokens/day = 24·$/h / hosted·10⁶",

@@ -13,7 +13,7 @@ WIDTH: Final = 100
 _NAME: Final = 27
 _VALUE: Final = 24
 _MARK: Final = 10
-_LONGEST: Final = 24  # of a name in a table
+_LONGEST: Final = 22  # of a name in a table
 
 
 def as_text(report: Report, explain: bool = False) -> str:
@@ -69,7 +69,8 @@ def _table(table: Table) -> Iterator[str]:
         if at == 0:
             yield "  " + "  ".join("─" * width for width in widths)
     if table.formula:
-        yield from textwrap.wrap(table.formula, WIDTH, initial_indent="  = ", subsequent_indent="    ")
+        sign = "  · " if " = " in table.formula else "  = "
+        yield from textwrap.wrap(table.formula, WIDTH, initial_indent=sign, subsequent_indent="    ")
     for note in table.notes:
         yield from textwrap.wrap(note, WIDTH, initial_indent="  · ", subsequent_indent="    ")
 
