@@ -28,7 +28,7 @@ from gateway.pool.planner.text import as_text
 
 _USUAL: Final = Terms()
 _SHARE: Final = click.FloatRange(0, 1)
-_MORE: Final = click.FloatRange(min=0, max=1e9)
+_MORE: Final = click.FloatRange(min=0)
 
 
 class Given(msgspec.Struct, frozen=True):
@@ -94,7 +94,7 @@ _file = click.Path(dir_okay=False, path_type=Path)
 @click.option("--load", metavar="IN:OUT:PER_SECOND[:HIT]|ledger", help="Calls: tokens in, out, calls a second, cached.")
 @click.option("--since", default="7d", show_default=True, help="Of the ledger: an age or a date.")
 @click.option("--until", help="As --since; default now.")
-@click.option("--where", multiple=True, metavar="GROUP=VALUE", help="Of the ledger, only these calls; again.")
+@click.option("--where", multiple=True, metavar="GROUP=VALUE", help="Only these calls of it; may be given again.")
 @click.option("--target", type=_SHARE, default=0.65, show_default=True, help="How busy replicas may be at the busiest.")
 @click.option("--price", multiple=True, metavar="WAY[=USD]", help="rented, reserved, bought; $ an hour, or of a GPU.")
 @click.option(
@@ -106,7 +106,7 @@ _file = click.Path(dir_okay=False, path_type=Path)
     multiple=True,
     default=_USUAL.discounts,
     show_default=True,
-    help="Of a reservation; again.",
+    help="Of a reservation, as a share; may be given again.",
 )
 @click.option(
     "--life",
@@ -125,7 +125,10 @@ _file = click.Path(dir_okay=False, path_type=Path)
 @click.option("--egress", type=_MORE, default=_USUAL.egress_usd_gb, show_default=True, help="$ per GB that leaves.")
 @click.option("--overhead", type=_MORE, default=_USUAL.overhead, show_default=True, help="Share of GPU cost on top.")
 @click.option(
-    "--against", multiple=True, metavar="NAME=IN:OUT", help="A hosted price, $/M, in place of the config's; again."
+    "--against",
+    multiple=True,
+    metavar="NAME=IN:OUT",
+    help="In place of the config's prices, $/M; may be given again.",
 )
 @click.option("--log", type=_file, help="vLLM's start-up log: what it measured replaces formulas.")
 @click.option("--metrics", metavar="FILE|URL", help="vLLM's /metrics; a URL is read twice.")

@@ -8,6 +8,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any, Final
 
@@ -153,4 +154,6 @@ def _fetched(url: str) -> str:
             body: bytes = answer.read(_MAX_METRICS_BYTES)
     except urllib.error.URLError as error:
         raise BadModel(f"{url} gives no metrics: {error.reason}") from None
+    except HTTPException as error:
+        raise BadModel(f"{url} does not speak HTTP: {type(error).__name__}") from None
     return body.decode(errors="replace")

@@ -147,8 +147,13 @@ class PoolPrice(msgspec.Struct, frozen=True):
         """Dollars per million tokens out, now."""
         return self.full_output if self.charged == "full" else self.marginal_output
 
-    def rates(self) -> Rates:
-        """The price now as the ledger's rates (nano-dollars per million tokens); a cached token takes no prefill."""
+    def rates(self) -> Rates | None:
+        """The price now as the ledger's rates (nano-dollars per million tokens); a cached token takes no prefill.
+
+        None where a pool that has no speed yet has no price.
+        """
+        if not all(map(math.isfinite, (self.input_usd, self.output_usd))):
+            return None
         return Rates(
             fresh_input=round(self.input_usd * NANO_PER_USD),
             cached_input=round(self.marginal_input * NANO_PER_USD),

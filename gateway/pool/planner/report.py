@@ -46,6 +46,7 @@ from gateway.pool.planner.rates import (
     Machine,
     decode_step,
     first_token_s,
+    largest_batch,
     prefill_rate,
 )
 from gateway.pool.planner.sections import cache_section, link_section, memory_section, speed_section, weights_section
@@ -205,18 +206,19 @@ def _at_measured(best: Candidate, wanted: Wanted, efficiency: Efficiency) -> Can
 
 
 def _capacity(best: Candidate, wanted: Wanted, load: Load, efficiency: Efficiency) -> Capacity:
-    """What a replica does with the load's lengths, with as many sequences at once as before, while it serves both."""
-    replica = best.replica
-    per = best.budget.per_gpu
-    longest = max(load.context, 1.0)
-    room = best.sequences * per.sequence(wanted.context) / per.sequence(longest)
-    step = decode_step(replica, best.batch, load.context, efficiency)
+    """What a replica does with the load's lengths: as many at once as its KV holds of them, within the wanted time."""
+    replica, per = best.replica, best.budget.per_gpu
+    room = best.sequences * per.sequence(wanted.context) / per.sequence(max(load.context, 1.0))
+    most = min(room, float(replica.engine.sequences))
+    batch = largest_batch(replica, load.context, most, wanted.tpot_s, efficiency)
+    batch = max(batch, min(int(most), best.batch))
+    step = decode_step(replica, batch, load.context, efficiency)
     return Capacity(
         prefill_rate(replica, load.input_tokens, efficiency) * efficiency.served,
-        best.batch / step.total_s * efficiency.served,
+        batch / step.total_s * efficiency.served,
         step.total_s,
         first_token_s(replica, load.input_tokens, efficiency),
-        min(room, float(replica.engine.sequences)),
+        most,
     )
 
 

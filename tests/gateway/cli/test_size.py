@@ -6,7 +6,9 @@ import json
 import re
 import struct
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -151,6 +153,46 @@ def test_a_log_and_metrics_take_the_formulas_place() -> None:
     assert "409,600 tokens  [measured]" in said
     assert "100 sequences of 4,096 tokens at once" in said
     assert "of the data sheet's bandwidth" in said
+
+
+class _Vllm(BaseHTTPRequestHandler):
+    """A /metrics that goes on: each reading a thousand tokens later."""
+
+    readings = 0
+
+    def do_GET(self) -> None:
+        type(self).readings += 1
+        text = "".join(
+            f'vllm:{name}{{engine="0"}} {value * self.readings}\n'
+            for name, value in (
+                ("prompt_tokens_total", 1000),
+                ("generation_tokens_total", 200),
+                ("e2e_request_latency_seconds_count", 2),
+                ("prefix_cache_queries_total", 1000),
+                ("prefix_cache_hits_total", 250),
+            )
+        )
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(text.encode())
+
+    def log_message(self, *_: object) -> None:
+        """Says nothing."""
+
+
+def test_live_metrics_are_read_twice_and_what_lies_between_is_the_mix() -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Vllm) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            url = f"http://127.0.0.1:{server.server_port}/metrics"
+            said = _said("--model", "8b", "--gpu", "a100", "--metrics", url, "--over", "10ms", "--against", "m=1:2")
+        finally:
+            server.shutdown()
+            thread.join()
+    assert _Vllm.readings == 2
+    assert "500 in, 100 out" in said
+    assert "25% of input cached (vLLM's metrics)" in said
 
 
 def _receipt(id: str, at: float, **columns: Any) -> ReceiptRow:

@@ -135,7 +135,9 @@ def test_the_full_price_pays_for_the_replica_at_its_target(
 
 
 def test_a_price_is_given_as_the_ledgers_rates() -> None:
+    assert token_price(Pool(10, 0, 0, replicas=0)).rates() is None
     rates = token_price(POOL, Load(1000, 300, 7.0)).rates()
+    assert rates is not None
     assert rates.output_text == round(10 / (3600 * 2000 * 0.65) * 1e6 * NANO_PER_USD)
     assert rates.cached_input is not None
     assert rates.cached_input < rates.fresh_input < rates.output_text
