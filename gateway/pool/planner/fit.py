@@ -114,7 +114,7 @@ def _too_little(wanted: Wanted, budget: Budget) -> str:
     return f"{held} leave {budget.cache / GIB:.2f} of {room}; one sequence of {wanted.context:,} tokens takes {one:.2f}"
 
 
-_SIZES: Final = (1, 2, 4, 8, 16, 32)
+SIZES: Final = (1, 2, 4, 8, 16, 32)
 COLUMNS: Final = ("a100", "h100", "h200", "b200", "mi300x", "l40s", "l4", "a10g")
 ROWS: Final = ("fp32", "fp16", "fp8", "int8", "int4")
 
@@ -137,13 +137,17 @@ class Row(msgspec.Struct, frozen=True):
     cells: tuple[Cell, ...]
 
 
-def fewest(wanted: Wanted, gpu: Gpu, network: str = "400g", node: int = 8) -> Candidate | None:
+def usual_machine(gpu: Gpu) -> Machine:
+    """Nodes of eight, joined by 400 Gb/s."""
+    return Machine(gpu, gpu.link, link_of("400g"))
+
+
+def fewest(wanted: Wanted, machine: Machine) -> Candidate | None:
     """Returns the least of 1, 2, 4, 8, 16, 32 GPUs that hold all sequences wanted, in the layout that is fastest."""
-    machine = Machine(gpu, gpu.link, link_of(network), node)
-    for count in _SIZES:
+    for count in SIZES:
         found = [
             each
-            for layout in layouts(wanted.model, count, node)
+            for layout in layouts(wanted.model, count, machine.node)
             if layout.gpus == count and isinstance(each := judge(wanted, machine, layout, 1), Candidate)
         ]
         enough = [each for each in found if each.sequences >= wanted.concurrency]
@@ -166,8 +170,8 @@ def matrix(
 
 
 def _cell(wanted: Wanted, gpu: Gpu) -> Cell:
-    one = fewest(msgspec.structs.replace(wanted, concurrency=1), gpu)
-    most = fewest(wanted, gpu)
+    machine = usual_machine(gpu)
+    one, most = fewest(msgspec.structs.replace(wanted, concurrency=1), machine), fewest(wanted, machine)
     return Cell(
         gpu.name,
         None if one is None else one.replica.layout.gpus,

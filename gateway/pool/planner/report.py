@@ -10,6 +10,7 @@ from gateway.pool.planner.figures import GIB, Section, dollars, number, size
 from gateway.pool.planner.fit import (
     COLUMNS,
     ROWS,
+    SIZES,
     Candidate,
     Wanted,
     calibrated,
@@ -19,6 +20,7 @@ from gateway.pool.planner.fit import (
     judge,
     matrix,
     nearest,
+    usual_machine,
 )
 from gateway.pool.planner.hardware import GPUS
 from gateway.pool.planner.layout import Layout, Refusal, refused
@@ -98,9 +100,9 @@ def _on_what(question: Question, wanted: Wanted) -> Report:
             "fp8 needs Ada, Hopper or later to be computed in; on A100 and A10G it is held so and computed in 16 bits",
         ),
     )  # fmt: skip
-    brief = [_kv_sentence(wanted, question.cache_name)]
+    brief = [_kv_sentence(wanted, question.cache_name), *_too_long(wanted)]
     for gpu in ("a100", "h100", "h200"):
-        found = fewest(wanted, GPUS[gpu])
+        found = fewest(wanted, usual_machine(GPUS[gpu]))
         if found is not None:
             layout = found.replica.layout
             brief.append(
@@ -128,6 +130,13 @@ def _kv_sentence(wanted: Wanted, cache_name: str) -> str:
     )
 
 
+def _too_long(wanted: Wanted) -> tuple[str, ...]:
+    most = wanted.model.context
+    if not most or wanted.context <= most:
+        return ()
+    return (f"{wanted.model.name} is made for {most:,} tokens, not for {wanted.context:,}.",)
+
+
 def _title(wanted: Wanted, question: Question) -> str:
     return f"{wanted.model.name} · {wanted.format.name} weights · {question.cache_name} KV"
 
@@ -138,8 +147,8 @@ def _title(wanted: Wanted, question: Question) -> str:
 def _on_this(question: Question, wanted: Wanted, machine: Machine) -> Report:
     count = question.count
     if count is None:
-        found = fewest(wanted, machine.gpu, node=machine.node)
-        count = found.replica.layout.gpus if found else 8
+        found = fewest(wanted, machine) or fewest(msgspec.structs.replace(wanted, concurrency=1), machine)
+        count = found.replica.layout.gpus if found else SIZES[-1]
     if question.layout is not None:
         judged = judge(wanted, machine, question.layout, max(1, count // question.layout.gpus))
         good, bad = ([judged], []) if isinstance(judged, Candidate) else ([], [judged])
@@ -274,7 +283,7 @@ def _nothing_fits(
         f"It does not fit: weights take {size(wanted.weights.total)}, {count}×{machine.gpu.label} have "
         f"{size(room)} usable together, and no layout is left."
     ]
-    more = fewest(msgspec.structs.replace(wanted, concurrency=1), machine.gpu, node=machine.node)
+    more = fewest(msgspec.structs.replace(wanted, concurrency=1), machine)
     if more is not None and more.replica.layout.gpus > count:
         brief.append(f"{more.replica.layout.gpus}×{machine.gpu.label} hold it ({more.replica.layout.name}).")
     for name in ("fp8", "int4"):
@@ -320,7 +329,7 @@ def _brief(
     refusals: Sequence[Refusal],
 ) -> tuple[str, ...]:
     layout = best.replica.layout
-    said = [_kv_sentence(wanted, question.cache_name)]
+    said = [_kv_sentence(wanted, question.cache_name), *_too_long(wanted)]
     many = f"{best.replicas} replicas of {layout.name}" if best.replicas > 1 else f"one replica in {layout.name}"
     enough = "" if best.room >= wanted.concurrency else f", not the {wanted.concurrency} asked for"
     at_once = int(best.room)

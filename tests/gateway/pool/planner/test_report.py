@@ -171,3 +171,18 @@ def test_without_hosted_prices_there_is_no_break_even_and_it_is_said() -> None:
     report = answer(msgspec.structs.replace(QUESTIONS["on this"], hosted=()))
     assert "--against" in " ".join(report.brief)
     assert not [part for part in report.parts if part.title.startswith("break-even")]
+
+
+def test_without_a_count_the_fewest_are_taken_over_the_link_there_is() -> None:
+    fast, slow = answer(_question("70b", "a10g")), answer(_question("70b", "a10g", link="25g"))
+    assert "16×A10G" in fast.title
+    assert "PCIe" in fast.title
+    assert "network of 25 Gb/s" in slow.title
+    assert "TP1×PP" in " ".join(slow.brief)
+
+
+def test_a_context_that_the_model_is_not_made_for_is_told() -> None:
+    question = QUESTIONS["on this"]
+    assert question.wanted is not None
+    longer = msgspec.structs.replace(question, wanted=msgspec.structs.replace(question.wanted, context=200_000))
+    assert "llama-3.3-70b is made for 131,072 tokens, not for 200,000." in answer(longer).brief

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.pool.planner.fit import Candidate, Wanted, candidates, fewest, judge
+from gateway.pool.planner.fit import Candidate, Wanted, candidates, fewest, judge, usual_machine
 from gateway.pool.planner.hardware import GPUS, gpu_of, link_of
 from gateway.pool.planner.known import known
 from gateway.pool.planner.layout import Layout, Refusal, layouts, refused
@@ -231,7 +231,7 @@ def test_a_link_is_read_by_its_name_or_by_its_gigabits() -> None:
     ],
 )
 def test_the_fewest_gpus_that_run_it_at_all(name: str, form: str, gpu: str, gpus: int) -> None:
-    found = fewest(_wanted(name, form, concurrency=1), gpu_of(gpu))
+    found = fewest(_wanted(name, form, concurrency=1), usual_machine(gpu_of(gpu)))
     assert found is not None
     assert found.replica.layout.gpus == gpus
 
@@ -242,7 +242,7 @@ def test_what_does_not_fit_is_refused_with_the_bytes() -> None:
     assert judged.rule == "memory"
     assert "weights 131.4" in judged.why
     assert "72.9 GiB usable" in judged.why
-    assert fewest(_wanted("745b", "fp32"), gpu_of("l4")) is None
+    assert fewest(_wanted("745b", "fp32"), usual_machine(gpu_of("l4"))) is None
 
 
 @given(st.sampled_from(["8b", "13b", "70b", "gpt-oss-120b"]), st.integers(1, 16), st.integers(16, 40_000))
