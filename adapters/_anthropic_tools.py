@@ -105,6 +105,8 @@ def encode_tools(
     written = []
     betas = set()
     for index, tool in enumerate(conversation.tools):
+        if tool.custom:
+            raise BadRequest("Anthropic has no custom tools", param=f"tools.{index}.type")
         if tool.native is None:
             written.append(_definition(tool, names[tool.name], f"tools.{index}.function", model, declarations))
             continue

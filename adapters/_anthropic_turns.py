@@ -6,15 +6,14 @@ Source: https://platform.claude.com/docs/en/api/messages and …/agents-and-tool
 from __future__ import annotations
 
 import binascii
-import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
 
+from adapters._anthropic_ids import safe_id
 from adapters._anthropic_media import document, image
 from adapters._anthropic_model import Model
-from adapters._anthropic_tools import distinct
 from adapters._blocks import UNREADABLE, Declarations
 from gateway.core.blocks import (
     Audio,
@@ -35,8 +34,6 @@ from gateway.core.blocks import (
 from gateway.core.errors import BadRequest
 
 PROVIDER: Final = "anthropic"
-
-_NOT_IN_ID: Final = re.compile(r"[^a-zA-Z0-9_-]")
 
 
 def encode_turns(
@@ -172,7 +169,9 @@ class _Turns:
     # -- tool calls and results --
 
     def _call(self, call: ToolCall, where: str) -> Json:
-        sent_id = distinct(_NOT_IN_ID.sub("_", call.id) or "call", self._ids)
+        if call.custom:
+            raise BadRequest(f"{where}: Anthropic has no custom tools", param=where)
+        sent_id = safe_id(call.id, self._ids)
         self._ids.add(sent_id)
         self._open_calls.setdefault(call.id, []).append(sent_id)
         try:

@@ -171,8 +171,9 @@ class _Turns:
         refusals: list[str] = []
         thoughts: list[Thinking | RedactedThinking] = []
         calls: list[Json] = []
+        images: list[Json] = []
         left_out = False
-        for block in turn.content:
+        for place, block in enumerate(turn.content):
             if isinstance(block, Text):
                 texts.append(block.text)
                 self._marker(block.cache)
@@ -184,6 +185,8 @@ class _Turns:
                 calls.append(self._call(block))
             elif isinstance(block, Thinking | RedactedThinking) and block.provider in (None, self._provider):
                 thoughts.append(block)
+            elif isinstance(block, Image) and "images" in self._replays:
+                images.append(self._part(block, f"{where}.content.{place}"))
             else:
                 left_out = True
         message: dict[str, Json] = {"role": "assistant"}
@@ -196,11 +199,13 @@ class _Turns:
             message["content"] = "".join(texts) if texts else None
         if refusals:
             message["refusal"] = "".join(refusals)
+        if images:
+            message["images"] = images
         if calls:
             message["tool_calls"] = calls
             if self._quirks.reasoned_calls:
                 message.setdefault("reasoning_content", "")
-        elif message["content"] is None and not refusals:
+        elif message["content"] is None and not refusals and not images:
             if turn.content:
                 return  # of another provider's blocks nothing is left
             message["content"] = ""
@@ -221,7 +226,7 @@ class _Turns:
             if details:
                 message["reasoning_details"] = details
                 return len(details)
-        for field in [field for field in self._replays if field != "reasoning_details"][:1]:
+        for field in [field for field in self._replays if field in ("reasoning", "reasoning_content")][:1]:
             if texts:
                 message[field] = "".join(texts)
             return sum(isinstance(block, Thinking) for block in thoughts)

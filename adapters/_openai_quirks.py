@@ -16,6 +16,7 @@ EXTENSIONS: Final = (
     "provider_blocks",
     "extra_content",
     "citations",
+    "images",
 )
 
 _USUAL: Final = frozenset({"chat", "completions", "embeddings"})

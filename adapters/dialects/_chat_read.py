@@ -2,8 +2,8 @@
 
 `Conversation.messages` has one turn for each message of the caller, so that an adapter can name `messages.3` in an
 error of its own. Fields beyond OpenAI's that carry a provider's things back (`cache_control`, `thinking_blocks`,
-`provider_blocks`, `reasoning_content`, `extra_content`, `is_error`, `thinking`, `top_k`) are the ones the chat writer
-writes, or that the field's clients already send.
+`provider_blocks`, `reasoning_content`, `reasoning_details`, `images`, `extra_content`, `is_error`, `thinking`, `top_k`)
+are the ones the chat writer writes, or that the field's clients already send.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Final
 import msgspec
 
 from adapters._blocks import UNREADABLE
+from adapters._openai_reasoning import read_details
 from adapters._signatures import unwrap
 from adapters.dialects._chat_fields import boolean, integer, number, object_of, objects, required, string, wrong
 from adapters.dialects._chat_signatures import signature_in
@@ -278,14 +279,17 @@ def _assistant(message: Mapping[str, Json], where: str, index: int, functions: d
     refusal = string(message, "refusal", where)
     if refusal:
         blocks.append(Refusal(refusal))
+    for place, part in enumerate(objects(message, "images", where)):
+        blocks.append(_image(part, f"{where}.images.{place}"))
     for place, call in enumerate(objects(message, "tool_calls", where)):
         field = f"{where}.tool_calls.{place}"
-        if call.get("type", "function") != "function":
-            raise wrong(f"{field}.type", '"function"')
+        kind = call.get("type", "function")
+        if kind not in ("function", "custom"):
+            raise wrong(f"{field}.type", "function or custom")
         call_id, signature, provider = unwrap(required(call, "id", field))
         if signature is None:
             signature, provider = signature_in(call)
-        called = _tool_call(call.get("function"), f"{field}.function", call_id)
+        called = _tool_call(call.get(kind), f"{field}.{kind}", call_id, custom=kind == "custom")
         marker = call.get("cache_control")
         blocks.append(msgspec.structs.replace(called, signature=signature, provider=provider, cache=marker))
     function_call = message.get("function_call")
@@ -296,10 +300,11 @@ def _assistant(message: Mapping[str, Json], where: str, index: int, functions: d
     return tuple(blocks)
 
 
-def _tool_call(function: Json, where: str, call_id: str) -> ToolCall:
-    if not isinstance(function, dict):
+def _tool_call(called: Json, where: str, call_id: str, custom: bool = False) -> ToolCall:
+    if not isinstance(called, dict):
         raise wrong(where, "an object")
-    return ToolCall(call_id, required(function, "name", where), string(function, "arguments", where) or "")
+    words = string(called, "input" if custom else "arguments", where) or ""
+    return ToolCall(call_id, required(called, "name", where), words, custom=custom)
 
 
 def _interleaved(message: Mapping[str, Json], where: str) -> list[Block]:
@@ -312,6 +317,8 @@ def _interleaved(message: Mapping[str, Json], where: str) -> list[Block]:
     placed: list[tuple[int, Block]] = []
     for place, part in enumerate(objects(message, "thinking_blocks", where)):
         placed.append((_count(part, "offset"), _thinking(part, f"{where}.thinking_blocks.{place}")))
+    if not placed:
+        placed = [(0, block) for block in read_details(objects(message, "reasoning_details", where))]
     reasoning = message.get("reasoning_content") or message.get("reasoning")
     if not placed and isinstance(reasoning, str) and reasoning:
         placed.append((0, Thinking(reasoning)))

@@ -11,6 +11,7 @@ from typing import Final
 
 import msgspec
 
+from adapters._signatures import unwrap
 from adapters.dialects._chat_fields import boolean, objects, required, string, wrong
 from adapters.dialects._responses_seal import BlockSeal, CallSeal, RedactedSeal, TextSeal, unseal
 from gateway.core.blocks import (
@@ -109,8 +110,10 @@ class _Reader:
         self.add(role, _content(item.get("content"), f"{where}.content", _PARTS[role]))
 
     def _call(self, item: Mapping[str, Json], arguments: str, where: str, custom: bool) -> None:
-        call_id = required(item, "call_id", where)
+        call_id, signature, provider = unwrap(required(item, "call_id", where))
         signed = self._signed.pop(call_id, None)
+        if signed is not None:
+            signature, provider = signed.signature, signed.provider
         self.add(
             "assistant",
             (
@@ -118,9 +121,9 @@ class _Reader:
                     call_id,
                     required(item, "name", where),
                     arguments,
-                    signature=signed.signature if signed is not None else None,
+                    signature=signature,
                     cache=item.get("cache_control"),
-                    provider=signed.provider if signed is not None else None,
+                    provider=provider,
                     custom=custom,
                 ),
             ),
@@ -129,7 +132,7 @@ class _Reader:
     def _output(self, item: Mapping[str, Json], where: str) -> None:
         content = _content(item.get("output"), f"{where}.output", _PARTS["user"])
         failed = boolean(item, "is_error", where) or False
-        result = ToolResult(required(item, "call_id", where), content, failed, item.get("cache_control"))
+        result = ToolResult(unwrap(required(item, "call_id", where))[0], content, failed, item.get("cache_control"))
         self.add("user", (result,))
 
     def _reasoning(self, item: Mapping[str, Json], where: str) -> None:

@@ -20,6 +20,8 @@ from gateway.core.types import Call, Headers
 
 Count = Annotated[int, msgspec.Meta(ge=1, le=TOKENS_MAX)]
 
+_NONE: Final = msgspec.Raw(b"null")
+
 
 class _Part(msgspec.Struct, gc=False):
     type: str | None = None
@@ -27,6 +29,7 @@ class _Part(msgspec.Struct, gc=False):
 
 class _Message(msgspec.Struct, gc=False):
     content: str | list[_Part] | None = None
+    images: msgspec.Raw = _NONE  # that a model made; of any form, for those that relay them
 
 
 class _Tool(msgspec.Struct, gc=False):
@@ -137,6 +140,8 @@ def _needs(request: _Request) -> tuple[frozenset[str], bool]:
     has_media = False
     for message in request.messages:
         content = message.content
+        if message.images is not _NONE and bytes(message.images) not in (b"null", b"[]"):
+            has_media = True
         if isinstance(content, list):
             for part in content:
                 medium = _MEDIA.get(part.type or "")

@@ -219,6 +219,14 @@ def test_reasoning_details_go_back_as_they_came() -> None:
     assert turn["reasoning_details"] == [{**text, "text": "hm"}, hidden]
 
 
+def test_images_that_a_model_made_go_back_to_openrouter_and_are_declared_elsewhere() -> None:
+    made = asks(HI, Message("assistant", (Text("here"), Image(media_type="image/png", data="AAAA"))), HI)
+    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
+    assert sent(made, "openrouter")["messages"][1] == {"role": "assistant", "content": "here", "images": [image]}
+    assert sent(made)["messages"][1] == {"role": "assistant", "content": "here"}
+    assert warnings(made)
+
+
 def test_mistrals_reasoning_and_documents_are_chunks() -> None:
     blocks = (Image(url="https://a.example"), Document(url="https://a.example/a.pdf", name="a"), Document(file_id="f1"))
     conversation = asks(
