@@ -16,6 +16,7 @@ from adapters._bedrock_media import Media
 from adapters._bedrock_model import Family
 from adapters._bedrock_tools import cache_point
 from adapters._blocks import UNREADABLE, Declarations
+from adapters._documents import unfolded
 from gateway.core.adapter import Fetched
 from gateway.core.blocks import (
     Audio,
@@ -237,6 +238,8 @@ class _Turns:
 
     def _content(self, block: Block, where: str) -> list[Json]:
         """Writes what may stand in a user's turn or a tool's result."""
+        if parts := unfolded(block, where, self._declarations):
+            return [written for part in parts for written in self._content(part, where)]
         if isinstance(block, Text):
             return self._marked({"text": block.text}, block.cache) if block.text.strip() else []
         if isinstance(block, Image):

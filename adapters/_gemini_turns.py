@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 
 from adapters._blocks import UNREADABLE, Declarations
+from adapters._documents import unfolded
 from adapters._gemini_media import audio, document, image
 from adapters._gemini_model import Model
 from gateway.core.adapter import Fetched
@@ -239,6 +240,8 @@ class _Turns:
 
     def _content(self, block: Block, where: str) -> list[Json]:
         """Writes what may stand in a user's turn or a tool's result."""
+        if parts := unfolded(block, where, self._declarations):
+            return [written for part in parts for written in self._content(part, where)]
         if isinstance(block, Text):
             return [{"text": block.text}] if block.text else []
         if isinstance(block, Image):

@@ -5,11 +5,13 @@ Source: https://docs.ollama.com/api/chat and https://docs.ollama.com/capabilitie
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 import msgspec
 
 from adapters._blocks import UNREADABLE, Declarations
+from adapters._documents import unfolded
 from adapters._ollama_media import image
 from gateway.core.adapter import Fetched
 from gateway.core.blocks import (
@@ -121,7 +123,7 @@ class _Turns:
         """Writes texts as one, and the images beside them, which is all a message can hold."""
         texts: list[str] = []
         images: list[str] = []
-        for where, block in blocks:
+        for where, block in self._unfolded(blocks):
             self._note_cache(block)
             if isinstance(block, Text):
                 texts.append(block.text)
@@ -140,6 +142,11 @@ class _Turns:
         if images:
             message["images"] = images
         return message
+
+    def _unfolded(self, blocks: list[tuple[str, Block]]) -> Iterator[tuple[str, Block]]:
+        for where, block in blocks:
+            for part in unfolded(block, where, self._declarations) or (block,):
+                yield where, part
 
     def _note_cache(self, block: Block) -> None:
         if getattr(block, "cache", None) is not None:

@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 
 from adapters._blocks import UNREADABLE, Declarations
+from adapters._documents import unfolded
 from adapters._openai_quirks import Quirks
 from adapters._openai_reasoning import TEXT_OF
 from adapters._openai_tool_ids import short_ids
@@ -100,9 +101,10 @@ class _Turns:
         for result in results:
             parts.extend(self._result(where, result))
         rest = [
-            self._part(block, f"{where}.content.{place}")
+            part
             for place, block in enumerate(turn.content)
             if not isinstance(block, ToolResult)
+            for part in self._parts(block, f"{where}.content.{place}")
         ]
         if parts or rest or not results:
             self._say("user", [*parts, *rest], turn.name)
@@ -112,8 +114,8 @@ class _Turns:
         said: list[Json] = []
         media: list[Json] = []
         for place, block in enumerate(result.content):
-            part = self._part(block, f"{where}.content.{place}")
-            (said if part["type"] == "text" else media).append(part)
+            for part in self._parts(block, f"{where}.content.{place}"):
+                (said if part["type"] == "text" else media).append(part)
         if result.is_error:
             self._declarations.declare(f"{where}.is_error", "chat has no such mark, the text alone tells")
         self._marker(result.cache)
@@ -125,11 +127,14 @@ class _Turns:
         self._declarations.declare(f"{where}.content", "media of a tool's result are sent in a user's message")
         return [{"type": "text", "text": f"The result of the tool call {call_id}:"}, *media]
 
+    def _parts(self, block: Block, where: str) -> list[Json]:
+        return [self._part(one, where) for one in unfolded(block, where, self._declarations) or (block,)]
+
     def _part(self, block: Block, where: str) -> dict[str, Json]:
         if isinstance(block, Text):
             return self._text(block, where)
         if isinstance(block, Image):
-            if block.url is None and block.data is None:
+            if block.file_id is not None or (block.url is None and block.data is None):
                 raise BadRequest(f"{where}: an image is sent by its URL or as data here", param=where)
             url = block.url or f"data:{block.media_type or 'image/png'};base64,{block.data or ''}"
             image: dict[str, Json] = {"url": url}

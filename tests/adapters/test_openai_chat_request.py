@@ -157,7 +157,9 @@ def test_a_last_word_of_the_assistants_is_declared_or_marked() -> None:
     assert warnings(last, "mistral") == ()
 
 
-@pytest.mark.parametrize("block", [Image(detail="low"), Document(name="a")])
+@pytest.mark.parametrize(
+    "block", [Image(detail="low"), Image(file_id="f"), Image(data="QUJD", file_id="f"), Document(name="a")]
+)
 def test_media_in_a_form_that_is_not_known_are_refused(block: Image | Document) -> None:
     assert refused(asks(Message("user", (block,)))) == "messages.0.content.0"
 
