@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 
 from adapters._signatures import unwrap
+from adapters.dialects._callers_words import Turn
 from adapters.dialects._chat_fields import boolean, objects, required, string, wrong
 from adapters.dialects._responses_seal import BlockSeal, CallSeal, RedactedSeal, TextSeal, unseal
 from gateway.core.blocks import (
@@ -45,11 +46,23 @@ _CALLERS: Final = ("_output", "_response")
 
 def messages(instructions: str | None, given: Json) -> tuple[Message, ...]:
     """Returns the turns; `instructions` are a system turn before them."""
+    return tuple(_read(instructions, given).turns)
+
+
+def places(instructions: str | None, given: Json) -> list[Turn]:
+    """Returns where each turn and its blocks stand."""
+    return [
+        Turn(blocks[-1].partition(".content")[0], tuple(blocks), "output")
+        for blocks in _read(instructions, given).places
+    ]
+
+
+def _read(instructions: str | None, given: Json) -> _Reader:
     reader = _Reader()
     if instructions is not None:
-        reader.add("system", (Text(instructions),))
+        reader.add("system", (Text(instructions),), "instructions")
     if isinstance(given, str):
-        reader.add("user", (Text(given),))
+        reader.add("user", (Text(given),), "input")
     elif isinstance(given, list) and given:
         for index, item in enumerate(given):
             if not isinstance(item, dict):
@@ -57,7 +70,7 @@ def messages(instructions: str | None, given: Json) -> tuple[Message, ...]:
             reader.read(item, f"input.{index}")
     else:
         raise wrong("input", "a text or a list of at least one item")
-    return tuple(reader.turns)
+    return reader
 
 
 class _Reader:
@@ -65,17 +78,23 @@ class _Reader:
 
     def __init__(self) -> None:
         self.turns: list[Message] = []
+        self.places: list[list[str]] = []  # of the blocks of each turn
         self._signed: dict[str, CallSeal] = {}
 
-    def add(self, role: str, blocks: tuple[Block, ...]) -> None:
-        """Adds blocks, to the assistant's turn where that goes on; an item that says nothing is no turn."""
+    def add(self, role: str, blocks: tuple[Block, ...], *places: str) -> None:
+        """Adds blocks, to the assistant's turn where that goes on; an item that says nothing is no turn.
+
+        `places` are where they stand.
+        """
         last = self.turns[-1] if self.turns else None
         if not blocks:
             return
         if role == "assistant" and last is not None and last.role == role:
             self.turns[-1] = Message(role, (*last.content, *blocks))
+            self.places[-1] += places
         else:
             self.turns.append(Message(role, blocks))
+            self.places.append([*places])
 
     def read(self, item: dict[str, Json], where: str) -> None:
         """Reads one item."""
@@ -97,7 +116,7 @@ class _Reader:
                 param=f"{where}.id",
             )
         elif isinstance(kind, str):
-            self.add("user" if kind.endswith(_CALLERS) else "assistant", (Opaque(PROVIDER, item),))
+            self.add("user" if kind.endswith(_CALLERS) else "assistant", (Opaque(PROVIDER, item),), where)
         else:
             raise wrong(f"{where}.type", "a string")
 
@@ -107,7 +126,9 @@ class _Reader:
             role = "system"
         if not isinstance(role, str) or role not in _PARTS:
             raise wrong(f"{where}.role", "one of system, developer, user, assistant")
-        self.add(role, _content(item.get("content"), f"{where}.content", _PARTS[role]))
+        given, field = item.get("content"), f"{where}.content"
+        blocks = _content(given, field, _PARTS[role])
+        self.add(role, blocks, *([field] if isinstance(given, str) else [f"{field}.{n}" for n in range(len(blocks))]))
 
     def _call(self, item: Mapping[str, Json], arguments: str, where: str, custom: bool) -> None:
         call_id, signature, provider = unwrap(required(item, "call_id", where))
@@ -127,34 +148,35 @@ class _Reader:
                     custom=custom,
                 ),
             ),
+            where,
         )
 
     def _output(self, item: Mapping[str, Json], where: str) -> None:
         content = _content(item.get("output"), f"{where}.output", _PARTS["user"])
         failed = boolean(item, "is_error", where) or False
         result = ToolResult(unwrap(required(item, "call_id", where))[0], content, failed, item.get("cache_control"))
-        self.add("user", (result,))
+        self.add("user", (result,), where)
 
     def _reasoning(self, item: Mapping[str, Json], where: str) -> None:
         text = _texts(item, "content", where) or _texts(item, "summary", where)
         encrypted = string(item, "encrypted_content", where)
         name = string(item, "id", where)
         if encrypted is None:
-            self.add("assistant", (Thinking(text, id=name),) if text else ())
+            self.add("assistant", (Thinking(text, id=name),) if text else (), where)
             return
         sealed = unseal(encrypted, f"{where}.encrypted_content")
         if sealed is None:
-            self.add("assistant", (Thinking(text, encrypted, PROVIDER, name),))
+            self.add("assistant", (Thinking(text, encrypted, PROVIDER, name),), where)
         elif isinstance(sealed, CallSeal):
             self._signed[sealed.call_id] = sealed
         elif isinstance(sealed, TextSeal):
             self._sign_text(sealed)
         elif isinstance(sealed, RedactedSeal):
-            self.add("assistant", (RedactedThinking(sealed.data, sealed.provider),))
+            self.add("assistant", (RedactedThinking(sealed.data, sealed.provider),), where)
         elif isinstance(sealed, BlockSeal):
-            self.add("assistant", (Opaque(sealed.provider, sealed.value),))
+            self.add("assistant", (Opaque(sealed.provider, sealed.value),), where)
         else:
-            self.add("assistant", (Thinking(text, sealed.signature, sealed.provider, sealed.id),))
+            self.add("assistant", (Thinking(text, sealed.signature, sealed.provider, sealed.id),), where)
 
     def _sign_text(self, sealed: TextSeal) -> None:
         """Puts a signature back on the text that it was given with; without that it signs nothing."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Final
 
 import msgspec
@@ -115,6 +116,9 @@ class ChatDialect:
 
     def embedding_request(self, call: Call) -> EmbeddingRequest:
         raise BadRequest("no embeddings are asked for")
+
+    def fields(self, call: Call, names: Sequence[str]) -> Sequence[str]:
+        return names
 
     def writer(self, call: Call, model: str) -> Writer:
         return writer(call, model)

@@ -20,11 +20,11 @@ WORDS = {"type": "text", "media_type": "text/plain", "data": "the words"}
 PARTS = {"type": "content", "content": [{"type": "text", "text": "one"}, {"type": "text", "text": "two"}]}
 
 
-def encoded(kind: str, strict: bool = False, **document: Any) -> UpstreamRequest:
+def encoded(kind: str, strict: bool = False, type: str = "document", **block: Any) -> UpstreamRequest:
     body = {
         "model": "m",
         "max_tokens": 9,
-        "messages": [{"role": "user", "content": [{"type": "document", **document}, {"type": "text", "text": "?"}]}],
+        "messages": [{"role": "user", "content": [{"type": type, **block}, {"type": "text", "text": "?"}]}],
     }
     headers = ((b"x-headgate-strict", b"true"),) if strict else ()
     call = MESSAGES.parse("c", json.dumps(body).encode(), headers)
@@ -55,3 +55,15 @@ def test_citations_that_are_asked_for_are_declared_and_refused_to_a_strict_calle
     assert encoded(kind, source=PARTS, citations={"enabled": False}).warnings == ()
     with pytest.raises(BadRequest):
         encoded(kind, strict=True, source=PARTS, citations={"enabled": True})
+
+
+@pytest.mark.parametrize("kind", PROVIDERS)
+def test_an_image_by_its_id_is_googles_or_refused(kind: str) -> None:
+    kept = {"type": "file", "file_id": "files/abc"}
+    if kind == "gemini":
+        part = json.loads(encoded(kind, type="image", source=kept).body)["contents"][0]["parts"][0]
+        assert part["fileData"]["fileUri"].endswith("files/abc")
+        return
+    with pytest.raises(BadRequest) as caught:
+        encoded(kind, type="image", source=kept)
+    assert caught.value.param == "messages.0.content.0"
