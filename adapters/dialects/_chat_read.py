@@ -16,7 +16,17 @@ import msgspec
 from adapters._blocks import UNREADABLE
 from adapters._openai_reasoning import read_details
 from adapters._signatures import unwrap
-from adapters.dialects._chat_fields import boolean, integer, number, object_of, objects, required, string, wrong
+from adapters.dialects._chat_fields import (
+    boolean,
+    data_url,
+    integer,
+    number,
+    object_of,
+    objects,
+    required,
+    string,
+    wrong,
+)
 from adapters.dialects._chat_signatures import signature_in
 from adapters.dialects._chat_tools import response_format, tool_choice, tools
 from gateway.core.blocks import (
@@ -220,15 +230,6 @@ def _part(part: Mapping[str, Json], where: str, role: str) -> Block:
     return _thinking(part, where)
 
 
-def _data_url(url: str, field: str) -> tuple[str, str]:
-    """Splits a base64 data URL (RFC 2397) into its media type and its data."""
-    head, comma, data = url[5:].partition(",")
-    media_type, *parameters = head.split(";")
-    if not comma or "base64" not in parameters:
-        raise wrong(field, "an https URL or a base64 data URL")
-    return media_type.strip().lower(), data
-
-
 def _image(part: Mapping[str, Json], where: str) -> Image:
     image = part.get("image_url")
     field = f"{where}.image_url"
@@ -240,7 +241,7 @@ def _image(part: Mapping[str, Json], where: str) -> Image:
     detail = string(image, "detail", field)
     if not url.startswith("data:"):
         return Image(url=url, detail=detail, cache=part.get("cache_control"))
-    media_type, data = _data_url(url, f"{field}.url")
+    media_type, data = data_url(url, f"{field}.url")
     return Image(media_type=media_type, data=data, detail=detail, cache=part.get("cache_control"))
 
 
@@ -253,7 +254,7 @@ def _file(part: Mapping[str, Json], where: str) -> Block:
     if data is not None:
         media_type = string(file, "format", field)
         if data.startswith("data:"):
-            media_type, data = _data_url(data, f"{field}.file_data")
+            media_type, data = data_url(data, f"{field}.file_data")
         elif data.startswith("https://"):
             return Document(url=data, name=name, cache=cache)
         return Document(data=data, media_type=media_type or None, name=name, cache=cache)

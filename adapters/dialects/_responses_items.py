@@ -13,7 +13,7 @@ import msgspec
 
 from adapters._signatures import unwrap
 from adapters.dialects._callers_words import Turn
-from adapters.dialects._chat_fields import boolean, objects, required, string, wrong
+from adapters.dialects._chat_fields import boolean, data_url, objects, required, string, wrong
 from adapters.dialects._responses_seal import BlockSeal, CallSeal, RedactedSeal, TextSeal, unseal
 from gateway.core.blocks import (
     Audio,
@@ -230,15 +230,6 @@ def _part(part: Mapping[str, Json], where: str, kinds: frozenset[str]) -> Block:
     return Audio(required(audio, "data", f"{where}.input_audio"), required(audio, "format", f"{where}.input_audio"))
 
 
-def _data_url(url: str, field: str) -> tuple[str, str]:
-    """Splits a base64 data URL (RFC 2397) into its media type and its data."""
-    head, comma, data = url[5:].partition(",")
-    media_type, *parameters = head.split(";")
-    if not comma or "base64" not in parameters:
-        raise wrong(field, "an https URL or a base64 data URL")
-    return media_type.strip().lower(), data
-
-
 def _image(part: Mapping[str, Json], where: str, cache: Json) -> Block:
     detail = string(part, "detail", where)
     url = string(part, "image_url", where)
@@ -247,7 +238,7 @@ def _image(part: Mapping[str, Json], where: str, cache: Json) -> Block:
         return Document(file_id=file_id, cache=cache)
     if not url.startswith("data:"):
         return Image(url=url, detail=detail, cache=cache)
-    media_type, data = _data_url(url, f"{where}.image_url")
+    media_type, data = data_url(url, f"{where}.image_url")
     return Image(media_type=media_type, data=data, detail=detail, cache=cache)
 
 
@@ -257,7 +248,7 @@ def _file(part: Mapping[str, Json], where: str, cache: Json) -> Block:
     if data is not None:
         media_type = None
         if data.startswith("data:"):
-            media_type, data = _data_url(data, f"{where}.file_data")
+            media_type, data = data_url(data, f"{where}.file_data")
         return Document(data=data, media_type=media_type or None, name=name, cache=cache)
     url = string(part, "file_url", where)
     if url is not None:
