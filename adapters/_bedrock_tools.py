@@ -99,8 +99,7 @@ def encode_tools(
         # A history with tool blocks is refused without definitions; these can be read, and are not to be called.
         used = dict.fromkeys(names[call.name] for call in called(conversation))
         tools.extend(
-            {"toolSpec": {"name": name, "inputSchema": {"json": {"type": "object", "properties": {}}}}}
-            for name in used
+            {"toolSpec": {"name": name, "inputSchema": {"json": {"type": "object", "properties": {}}}}} for name in used
         )
     return _chosen(conversation, names, Choice(tools), uses, family, declarations)
 
