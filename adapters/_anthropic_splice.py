@@ -6,6 +6,7 @@ from typing import Final
 
 import msgspec
 
+from adapters._anthropic_ids import has_odd_ids, safe_ids
 from adapters._blocks import Declarations
 from adapters._signatures import MARK, unwrap
 from gateway.core.adapter import UpstreamRequest
@@ -16,6 +17,7 @@ _decode_members: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode: Final = msgspec.json.Decoder().decode
 _encode: Final = msgspec.json.Encoder().encode
 _MARK: Final = MARK.encode()
+_ID_OF: Final = {"tool_use": "id", "tool_result": "tool_use_id"}
 _JSON: Final = (b"content-type", b"application/json")
 
 
@@ -23,7 +25,7 @@ def relayed(call: Call, deployment: Deployment, path: bytes, version: Headers) -
     """Splices the model's name; every other member keeps its bytes and its place.
 
     Only where the history holds what we framed of another provider is it opened: reasoning that Anthropic did not sign
-    goes no further, and ids are as they were.
+    goes no further, and ids are as they were; those of another provider's that Anthropic refuses are written otherwise.
     """
     members = _decode_members(call.body)
     members["model"] = msgspec.Raw(_encode(deployment.model))
@@ -32,6 +34,8 @@ def relayed(call: Call, deployment: Deployment, path: bytes, version: Headers) -
         declarations = Declarations(call.strict)
         _unframe(members, declarations)
         warnings = declarations.warnings
+    if has_odd_ids(bytes(members.get("messages", b""))):
+        _rename(members)
     headers = (_JSON, *call.forwarded)
     if not any(name == b"anthropic-version" for name, _ in call.forwarded):
         headers = (*headers, *version)
@@ -65,13 +69,30 @@ def _unframe(members: dict[str, msgspec.Raw], declarations: Declarations) -> Non
         del members["thinking"]
 
 
+def _rename(members: dict[str, msgspec.Raw]) -> None:
+    """Gives every tool call and its result an id that Anthropic takes."""
+    messages = _decode(members["messages"])
+    held = [
+        (block, field)
+        for message in messages
+        for block in (message["content"] if isinstance(message.get("content"), list) else ())
+        if isinstance(block, dict)
+        and (field := _ID_OF.get(str(block.get("type")))) is not None
+        and isinstance(block.get(field), str)
+    ]
+    safe = safe_ids(block[field] for block, field in held)
+    for block, field in held:
+        block[field] = safe[block[field]]
+    members["messages"] = msgspec.Raw(_encode(messages))
+
+
 def _unframed(block: Json) -> Json:
     """Returns a block as Anthropic may see it, None for one that is not its own."""
     kind = block.get("type") if isinstance(block, dict) else None
     if kind in ("thinking", "redacted_thinking"):
         framed = block.get("signature") if kind == "thinking" else block.get("data")
         return None if isinstance(framed, str) and unwrap(framed)[1] is not None else block
-    name = {"tool_use": "id", "tool_result": "tool_use_id"}.get(str(kind))
+    name = _ID_OF.get(str(kind))
     if name is not None and isinstance(block.get(name), str):
         return {**block, name: unwrap(block[name])[0]}
     return block

@@ -13,20 +13,13 @@ import msgspec
 
 from adapters._anthropic_model import Model
 from adapters._blocks import Declarations
+from adapters._thinking import BUDGETS
 from gateway.core.blocks import Conversation, Json
 from gateway.core.errors import BadRequest
 
 _MAX_TOKENS: Final = 4096  # every model takes this many
 _LEAST_BUDGET: Final = 1024  # the API's least
 
-_BUDGETS: Final[Mapping[str, int]] = {
-    "minimal": 1024,
-    "low": 2048,
-    "medium": 8192,
-    "high": 16384,
-    "xhigh": 32768,
-    "max": 32768,
-}
 _EFFORTS: Final[Mapping[str, str]] = {
     "minimal": "low",
     "low": "low",
@@ -87,7 +80,7 @@ def settle(
     if obstacle is not None:
         declarations.declare("reasoning_effort", f"left out: {obstacle[1]}")
         return Effort(None, None, given or default)
-    return _budgeted(_BUDGETS[effort], given, max_output, declarations)
+    return _budgeted(BUDGETS[effort], given, max_output, declarations)
 
 
 def _effort(effort: str, model: Model, declarations: Declarations) -> str:
@@ -131,7 +124,7 @@ def _explicit(
         raise BadRequest(f"thinking cannot be on: {obstacle[1]}", param=obstacle[0])
     if kind == "adaptive" and model.thinking == "budget":
         declarations.declare("thinking", "the model takes a budget, adaptive became one")
-        return _budgeted(_BUDGETS["high"], given, default, declarations)
+        return _budgeted(BUDGETS["high"], given, default, declarations)
     if kind == "enabled" and not model.takes_budget:
         declarations.declare("thinking", "the model sets its own budget, enabled became adaptive")
         return Effort({"type": "adaptive"}, effort, given or default)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
 
+from adapters import _tool_names
 from adapters._anthropic_model import Model
 from adapters._anthropic_schema import Open, closed, rooted
 from adapters._blocks import Declarations
-from gateway.core.blocks import Conversation, Json, Tool, ToolCall
+from adapters._tool_names import called, callers_names, distinct
+from gateway.core.blocks import Conversation, Json, Tool
 from gateway.core.errors import BadRequest
 
 # Where a model cannot be held to a schema, it answers through this tool, and the decoder takes the answer out again.
@@ -56,26 +58,8 @@ class Answering(msgspec.Struct, frozen=True):
 
 
 def safe_names(conversation: Conversation) -> dict[str, str]:
-    """Returns a name Anthropic takes for each tool's name, no two alike; a name that is fine stays."""
-    wanted = dict.fromkeys(tool.name for tool in conversation.tools if tool.native is None)
-    wanted.update(dict.fromkeys(call.name for call in _called(conversation)))
-    names = {name: name for name in wanted if _NAME.fullmatch(name)}
-    taken = set(names) | {tool.name for tool in conversation.tools if tool.native is not None}
-    for name in wanted:
-        if name not in names:
-            names[name] = distinct(_NOT_IN_NAME.sub("_", name)[:120] or "tool", taken)
-            taken.add(names[name])
-    return names
-
-
-def distinct(name: str, taken: Iterable[str]) -> str:
-    """Returns the name, with a number after it where it is taken."""
-    candidate = name
-    number = 2
-    while candidate in taken:
-        candidate = f"{name}_{number}"
-        number += 1
-    return candidate
+    """Returns a name Anthropic takes for each tool's name."""
+    return _tool_names.safe_names(conversation, _NAME, _NOT_IN_NAME)
 
 
 def answering(conversation: Conversation, model: Model) -> Answering:
@@ -84,15 +68,11 @@ def answering(conversation: Conversation, model: Model) -> Answering:
     json_tool = None
     if _wants_json(conversation) and native_format(conversation, model) is None:
         json_tool = _json_tool_name(names)
-    return Answering({safe: name for name, safe in names.items() if safe != name}, json_tool)
+    return Answering(callers_names(names), json_tool)
 
 
 def _json_tool_name(names: Mapping[str, str]) -> str:
     return distinct(JSON_TOOL, set(names.values()))
-
-
-def _called(conversation: Conversation) -> Iterable[ToolCall]:
-    return (block for turn in conversation.messages for block in turn.content if isinstance(block, ToolCall))
 
 
 # -- definitions --------------------------------------------------------------------------------------------------
@@ -105,6 +85,8 @@ def encode_tools(
     written = []
     betas = set()
     for index, tool in enumerate(conversation.tools):
+        if tool.custom:
+            raise BadRequest("Anthropic has no custom tools", param=f"tools.{index}.type")
         if tool.native is None:
             written.append(_definition(tool, names[tool.name], f"tools.{index}.function", model, declarations))
             continue
@@ -116,8 +98,8 @@ def encode_tools(
             betas.add(_TOOL_BETAS[kind])
     if not written:
         # A history with tool calls is refused without definitions; these can be read, and are not to be called.
-        called = dict.fromkeys(names[call.name] for call in _called(conversation))
-        written.extend({"name": name, "input_schema": {"type": "object"}} for name in called)
+        used = dict.fromkeys(names[call.name] for call in called(conversation))
+        written.extend({"name": name, "input_schema": {"type": "object"}} for name in used)
     return written, betas
 
 

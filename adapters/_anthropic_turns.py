@@ -6,16 +6,14 @@ Source: https://platform.claude.com/docs/en/api/messages and …/agents-and-tool
 from __future__ import annotations
 
 import binascii
-import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-import msgspec
-
+from adapters._anthropic_ids import safe_id
 from adapters._anthropic_media import document, image
 from adapters._anthropic_model import Model
-from adapters._anthropic_tools import distinct
-from adapters._blocks import UNREADABLE, Declarations
+from adapters._blocks import Declarations
+from adapters._tool_calls import OpenCalls, arguments_of
 from gateway.core.blocks import (
     Audio,
     Block,
@@ -35,8 +33,6 @@ from gateway.core.blocks import (
 from gateway.core.errors import BadRequest
 
 PROVIDER: Final = "anthropic"
-
-_NOT_IN_ID: Final = re.compile(r"[^a-zA-Z0-9_-]")
 
 
 def encode_turns(
@@ -78,7 +74,7 @@ class _Turns:
         self._rest: list[Json] = []
         self._said: list[Json] = []  # the open assistant turn
         self._last = 0  # the caller's message that the open assistant turn ends with
-        self._open_calls: dict[str, list[str]] = {}  # the caller's id -> ids as sent, not answered yet
+        self._open_calls: OpenCalls[str] = OpenCalls()  # with their ids as sent
         self._ids: set[str] = set()
 
     def whole(self) -> list[Json]:
@@ -144,7 +140,7 @@ class _Turns:
 
     def _close_user(self) -> None:
         if self._results or self._rest:
-            self._unanswered()
+            self._open_calls.close(self._last)
             self._messages.append({"role": "user", "content": self._results + self._rest})
             self._results, self._rest = [], []
 
@@ -155,7 +151,7 @@ class _Turns:
 
     def _close_prefill(self) -> None:
         """Closes a conversation that the assistant has the last word in: the model goes on from there."""
-        self._unanswered()
+        self._open_calls.close(self._last)
         last = self._said[-1]
         if last["type"] == "text":
             where = f"messages.{self._last}"
@@ -164,36 +160,24 @@ class _Turns:
             last["text"] = last["text"].rstrip()
         self._close_assistant()
 
-    def _unanswered(self) -> None:
-        for call_id in self._open_calls:
-            field = f"messages.{self._last}.tool_calls"
-            raise BadRequest(f"{field}: no tool message answers the call {call_id!r}", param=field)
-
     # -- tool calls and results --
 
     def _call(self, call: ToolCall, where: str) -> Json:
-        sent_id = distinct(_NOT_IN_ID.sub("_", call.id) or "call", self._ids)
+        if call.custom:
+            raise BadRequest(f"{where}: Anthropic has no custom tools", param=where)
+        sent_id = safe_id(call.id, self._ids)
         self._ids.add(sent_id)
-        self._open_calls.setdefault(call.id, []).append(sent_id)
-        try:
-            arguments = msgspec.json.decode(call.arguments) if call.arguments.strip() else {}
-        except UNREADABLE:
-            arguments = None
-        if not isinstance(arguments, dict):
-            field = f"{where}.function.arguments"
-            raise BadRequest(f"{field} must be a JSON object as text", param=field)
+        self._open_calls.add(call.id, sent_id)
+        arguments = arguments_of(call, where)
         return _marked(
             {"type": "tool_use", "id": sent_id, "name": self._names[call.name], "input": arguments}, call.cache
         )
 
     def _result(self, result: ToolResult, where: str) -> Json:
-        waiting = self._open_calls.get(result.call_id)
-        if not waiting:
-            field = f"{where}.tool_call_id"
-            raise BadRequest(f"{field}: {result.call_id!r} answers no tool call of the turn before", param=field)
-        written: dict[str, Json] = {"type": "tool_result", "tool_use_id": waiting.pop(0)}
-        if not waiting:
-            del self._open_calls[result.call_id]
+        written: dict[str, Json] = {
+            "type": "tool_result",
+            "tool_use_id": self._open_calls.answer(result.call_id, where),
+        }
         content = [
             part
             for number, block in enumerate(result.content)

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from adapters._blocks import sniffed_type
+from adapters._tool_names import distinct
 from gateway.core.adapter import Fetched
 from gateway.core.blocks import Document, Image, Json
 from gateway.core.errors import BadRequest
@@ -83,7 +84,7 @@ class Media:
     def _document(self, form: str, name: str, source: Json) -> dict[str, Json]:
         bare = name.rsplit(".", 1)[0] if _extension(name) in _EXTENSIONS else name
         safe = " ".join(_NOT_IN_NAME.sub(" ", bare).split())[:_NAME_MAX].strip() or "Document"
-        safe = _distinct(safe, self._names)
+        safe = distinct(safe, self._names, between=" ")
         self._names.add(safe)
         return {"document": {"format": form, "name": safe, "source": source}}
 
@@ -92,15 +93,6 @@ class Media:
         if found is None:
             raise BadRequest(f"{where}: Bedrock takes bytes, not URLs: send a data URL", param=where)
         return found[0].partition(";")[0].strip().lower(), base64.b64encode(found[1]).decode()
-
-
-def _distinct(name: str, taken: set[str]) -> str:
-    number = 2
-    candidate = name
-    while candidate in taken:
-        candidate = f"{name} {number}"
-        number += 1
-    return candidate
 
 
 def _bytes(data: str) -> dict[str, Json]:

@@ -7,15 +7,16 @@ patterns of botocore's model of bedrock-runtime (1.44).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
 
+from adapters import _tool_names
 from adapters._anthropic_schema import Open, closed, rooted
-from adapters._anthropic_tools import distinct
 from adapters._bedrock_model import Family
 from adapters._blocks import Declarations
+from adapters._tool_names import called, callers_names, distinct
 from gateway.core.blocks import Conversation, Json, Tool, ToolCall, ToolResult
 from gateway.core.errors import BadRequest
 
@@ -52,22 +53,14 @@ class Choice(msgspec.Struct):
 
 
 def safe_names(conversation: Conversation) -> dict[str, str]:
-    """Returns a name that Converse takes for each tool's name, no two alike; a name that is fine stays."""
-    wanted = dict.fromkeys(tool.name for tool in conversation.tools if tool.native is None)
-    wanted.update(dict.fromkeys(call.name for call in _called(conversation)))
-    names = {name: name for name in wanted if _NAME.fullmatch(name)}
-    taken = set(names)
-    for name in wanted:
-        if name not in names:
-            names[name] = distinct(_NOT_IN_NAME.sub("_", name)[:_NAME_KEPT] or "tool", taken)
-            taken.add(names[name])
-    return names
+    """Returns a name that Converse takes for each tool's name."""
+    return _tool_names.safe_names(conversation, _NAME, _NOT_IN_NAME, _NAME_KEPT)
 
 
 def answering(conversation: Conversation, family: Family) -> Answering:
     """Returns what `encode` did to the names of this conversation's tools."""
     names = safe_names(conversation)
-    changed = {safe: name for name, safe in names.items() if safe != name}
+    changed = callers_names(names)
     if not _wants_json(conversation) or native_format(conversation, family) is not None:
         return Answering(changed, None)
     wanted = conversation.response_format
@@ -75,10 +68,6 @@ def answering(conversation: Conversation, family: Family) -> Answering:
     properties = schema.get("properties") if isinstance(schema, dict) else None
     nests = isinstance(properties, dict) and "properties" in properties
     return Answering(changed, distinct(JSON_TOOL, set(names.values())), nests)
-
-
-def _called(conversation: Conversation) -> Iterable[ToolCall]:
-    return (block for turn in conversation.messages for block in turn.content if isinstance(block, ToolCall))
 
 
 def _has_tool_blocks(conversation: Conversation) -> bool:
@@ -108,10 +97,9 @@ def encode_tools(
             tools.extend(cache_point(tool.cache, "tools", family, declarations))
     if not tools and uses:
         # A history with tool blocks is refused without definitions; these can be read, and are not to be called.
-        called = dict.fromkeys(names[call.name] for call in _called(conversation))
+        used = dict.fromkeys(names[call.name] for call in called(conversation))
         tools.extend(
-            {"toolSpec": {"name": name, "inputSchema": {"json": {"type": "object", "properties": {}}}}}
-            for name in called
+            {"toolSpec": {"name": name, "inputSchema": {"json": {"type": "object", "properties": {}}}}} for name in used
         )
     return _chosen(conversation, names, Choice(tools), uses, family, declarations)
 

@@ -9,13 +9,13 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-import msgspec
-
-from adapters._anthropic_tools import distinct
 from adapters._bedrock_media import Media
 from adapters._bedrock_model import Family
 from adapters._bedrock_tools import cache_point
-from adapters._blocks import UNREADABLE, Declarations
+from adapters._blocks import Declarations
+from adapters._documents import unfolded
+from adapters._tool_calls import OpenCalls, arguments_of
+from adapters._tool_names import distinct
 from gateway.core.adapter import Fetched
 from gateway.core.blocks import (
     Audio,
@@ -100,7 +100,7 @@ class _Turns:
         self._rest: list[Json] = []
         self._said: list[Json] = []  # the open assistant turn
         self._last = 0  # the caller's message that the open assistant turn ends with
-        self._open_calls: dict[str, list[str]] = {}  # the caller's id -> ids as sent, not answered yet
+        self._open_calls: OpenCalls[str] = OpenCalls()  # with their ids as sent
         self._ids: set[str] = set()
 
     def whole(self) -> list[Json]:
@@ -153,7 +153,7 @@ class _Turns:
 
     def _close_user(self) -> None:
         if self._results or self._rest:
-            self._unanswered()
+            self._open_calls.close(self._last)
             content = self._results + self._rest
             # A document needs a text beside it: botocore's model of Message, 1.44.
             if any("document" in block for block in content) and not any("text" in block for block in content):
@@ -169,7 +169,7 @@ class _Turns:
 
     def _close_prefill(self) -> None:
         """Closes a conversation that the assistant has the last word in: the model goes on from there."""
-        self._unanswered()
+        self._open_calls.close(self._last)
         last = self._said[-1]
         if "text" in last:
             where = f"messages.{self._last}"
@@ -178,36 +178,19 @@ class _Turns:
             last["text"] = last["text"].rstrip()
         self._close_assistant()
 
-    def _unanswered(self) -> None:
-        for call_id in self._open_calls:
-            field = f"messages.{self._last}.tool_calls"
-            raise BadRequest(f"{field}: no tool message answers the call {call_id!r}", param=field)
-
     # -- tool calls and results --
 
     def _call(self, call: ToolCall, where: str) -> list[Json]:
         fits = len(call.id) <= _ID_MAX and call.id and not _NOT_IN_ID.search(call.id)
         sent_id = distinct(call.id if fits else _NOT_IN_ID.sub("_", call.id)[:_ID_KEPT] or "call", self._ids)
         self._ids.add(sent_id)
-        self._open_calls.setdefault(call.id, []).append(sent_id)
-        try:
-            arguments = msgspec.json.decode(call.arguments) if call.arguments.strip() else {}
-        except UNREADABLE:
-            arguments = None
-        if not isinstance(arguments, dict):
-            field = f"{where}.function.arguments"
-            raise BadRequest(f"{field} must be a JSON object as text", param=field)
+        self._open_calls.add(call.id, sent_id)
+        arguments = arguments_of(call, where)
         written = {"toolUse": {"toolUseId": sent_id, "name": self._names[call.name], "input": arguments}}
         return self._marked(written, call.cache)
 
     def _result(self, result: ToolResult, where: str) -> list[Json]:
-        waiting = self._open_calls.get(result.call_id)
-        if not waiting:
-            field = f"{where}.tool_call_id"
-            raise BadRequest(f"{field}: {result.call_id!r} answers no tool call of the turn before", param=field)
-        written: dict[str, Json] = {"toolUseId": waiting.pop(0)}
-        if not waiting:
-            del self._open_calls[result.call_id]
+        written: dict[str, Json] = {"toolUseId": self._open_calls.answer(result.call_id, where)}
         content = []
         cache = result.cache
         for number, block in enumerate(result.content):
@@ -237,6 +220,8 @@ class _Turns:
 
     def _content(self, block: Block, where: str) -> list[Json]:
         """Writes what may stand in a user's turn or a tool's result."""
+        if parts := unfolded(block, where, self._declarations):
+            return [written for part in parts for written in self._content(part, where)]
         if isinstance(block, Text):
             return self._marked({"text": block.text}, block.cache) if block.text.strip() else []
         if isinstance(block, Image):

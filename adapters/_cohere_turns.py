@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from adapters._blocks import Declarations, sniffed_type
+from adapters._documents import unfolded
 from adapters._tool_names import distinct
 from gateway.core.blocks import (
     Audio,
@@ -147,7 +148,8 @@ class _Turns:
             if isinstance(block, Image):
                 raise BadRequest(f"{field}: Cohere takes no images in a tool's result", param=field)
             if isinstance(block, Document) and block.text is not None:
-                data = {"text": block.text} | ({"title": block.name} if block.name else {})
+                about = {"title": block.name, "context": block.context}
+                data = {"text": block.text} | {name: said for name, said in about.items() if said}
                 parts.append({"type": "document", "document": {"data": data}})
             else:
                 parts.extend(self._content(block, field))
@@ -157,6 +159,8 @@ class _Turns:
 
     def _content(self, block: Block, where: str) -> list[Json]:
         """Writes what may stand in a system's or a user's turn."""
+        if parts := unfolded(block, where, self._declarations):
+            return [written for part in parts for written in self._content(part, where)]
         self._note_cache(block)
         if isinstance(block, Text):
             return [{"type": "text", "text": block.text}] if block.text else []

@@ -71,6 +71,8 @@ def image(block: Image, fetched: Fetched, where: str) -> dict[str, Json]:
     """Writes an image; raises BadRequest naming the part."""
     if block.url is not None:
         return _by_url(block.url, fetched, "image/jpeg", where)
+    if block.file_id is not None:
+        return {"fileData": _file_data(block.file_id, block.media_type, None)}
     return _inline(block.data or "", block.media_type, where)
 
 

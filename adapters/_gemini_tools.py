@@ -6,18 +6,20 @@ Sources (2026-11): https://ai.google.dev/gemini-api/docs/function-calling, …/t
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Final
 
+from adapters import _tool_names
 from adapters._blocks import Declarations
 from adapters._gemini_model import Model
 from adapters._gemini_schema import json_schema, openapi, rooted
-from gateway.core.blocks import Conversation, Json, Tool, ToolCall
+from gateway.core.blocks import Conversation, Json, Tool
 from gateway.core.errors import BadRequest
 
 # Letters, digits and _ . : - after a letter or _; Google's own pages differ on the length (64, 128): the lesser holds.
 _NAME: Final = re.compile(r"[a-zA-Z_][a-zA-Z0-9_.:-]{0,63}")
 _NOT_IN_NAME: Final = re.compile(r"[^a-zA-Z0-9_.:-]")
+_NAME_KEPT: Final = 60
 
 # Google's own tools by the `type` that callers write, and what clients of OpenAI and Anthropic say for the same.
 _NATIVE: Final[Mapping[str, str]] = {
@@ -36,39 +38,13 @@ _NATIVE: Final[Mapping[str, str]] = {
 
 
 def safe_names(conversation: Conversation) -> dict[str, str]:
-    """Returns a name Gemini takes for each function's name, no two alike; a name that is fine stays."""
-    wanted = dict.fromkeys(tool.name for tool in conversation.tools if tool.native is None)
-    wanted.update(dict.fromkeys(call.name for call in _called(conversation)))
-    names = {name: name for name in wanted if _NAME.fullmatch(name)}
-    taken = set(names)
-    for name in wanted:
-        if name not in names:
-            names[name] = _distinct(_safe(name), taken)
-            taken.add(names[name])
-    return names
-
-
-def _safe(name: str) -> str:
-    safe = _NOT_IN_NAME.sub("_", name)
-    return (safe if safe[:1].isalpha() or safe[:1] == "_" else f"_{safe}")[:60]
-
-
-def _distinct(name: str, taken: Iterable[str]) -> str:
-    candidate = name
-    number = 2
-    while candidate in taken:
-        candidate = f"{name}_{number}"
-        number += 1
-    return candidate
+    """Returns a name Gemini takes for each function's name."""
+    return _tool_names.safe_names(conversation, _NAME, _NOT_IN_NAME, _NAME_KEPT)
 
 
 def callers_names(conversation: Conversation) -> dict[str, str]:
     """Returns the caller's name for each name that was changed."""
-    return {safe: name for name, safe in safe_names(conversation).items() if safe != name}
-
-
-def _called(conversation: Conversation) -> Iterable[ToolCall]:
-    return (block for turn in conversation.messages for block in turn.content if isinstance(block, ToolCall))
+    return _tool_names.callers_names(safe_names(conversation))
 
 
 # -- declarations -------------------------------------------------------------------------------------------------

@@ -13,8 +13,10 @@ from typing import Final
 import msgspec
 
 from adapters._blocks import UNREADABLE, Declarations
+from adapters._documents import unfolded
 from adapters._gemini_media import audio, document, image
 from adapters._gemini_model import Model
+from adapters._tool_calls import OpenCalls, arguments_of
 from gateway.core.adapter import Fetched
 from gateway.core.blocks import (
     Audio,
@@ -92,12 +94,12 @@ class _Turns:
         self._said: list[Json] = []  # the open model turn
         self._last = 0  # the caller's message that the open model turn ends with
         self._calls = 0
-        self._open_calls: dict[str, list[tuple[int, str]]] = {}  # the caller's id -> (place, name), not answered yet
+        self._open_calls: OpenCalls[tuple[int, str]] = OpenCalls()  # with their (place, name)
 
     def whole(self, alone: bool) -> list[Json]:
         """Closes the last turn and returns all of them; `alone`: there is a system instruction at least."""
         if self._said:
-            self._unanswered()
+            self._open_calls.close(self._last)
             if not self._model.prefill:
                 where = f"messages.{self._last}"
                 raise BadRequest("the model does not go on from an assistant's message: end with a user's", param=where)
@@ -163,12 +165,12 @@ class _Turns:
 
     def _close_user(self) -> None:
         if self._responses:
-            self._unanswered()
+            self._open_calls.close(self._last)
             self._contents.append({"role": "user", "parts": [part for _, part in sorted(self._responses.items())]})
             self._responses = {}
         rest, self._beside, self._rest = self._beside + self._rest, [], []
         if rest:
-            self._unanswered()
+            self._open_calls.close(self._last)
             # What stands beside responses goes as a turn of its own: so recorded clients send it.
             if not any("text" in part for part in rest):
                 rest.append({"text": _BLANK})
@@ -187,24 +189,13 @@ class _Turns:
                 first.setdefault("thoughtSignature", NO_SIGNATURE)
         return parts
 
-    def _unanswered(self) -> None:
-        for call_id in self._open_calls:
-            field = f"messages.{self._last}.tool_calls"
-            raise BadRequest(f"{field}: no tool message answers the call {call_id!r}", param=field)
-
     # -- tool calls and results --
 
     def _call(self, call: ToolCall, where: str) -> Json:
         if call.custom:
             raise BadRequest(f"{where}: Gemini has no custom tools", param=where)
-        field = f"{where}.function.arguments"
-        try:
-            arguments = msgspec.json.decode(call.arguments) if call.arguments.strip() else {}
-        except UNREADABLE:
-            arguments = None
-        if not isinstance(arguments, dict):
-            raise BadRequest(f"{field} must be a JSON object as text", param=field)
-        self._open_calls.setdefault(call.id, []).append((self._calls, call.name))
+        arguments = arguments_of(call, where)
+        self._open_calls.add(call.id, (self._calls, call.name))
         self._calls += 1
         written: dict[str, Json] = {"name": self._names[call.name], "args": arguments}
         if call.id:
@@ -212,13 +203,7 @@ class _Turns:
         return self._with_signature({"functionCall": written}, call.signature, call.provider)
 
     def _respond(self, result: ToolResult, where: str) -> None:
-        waiting = self._open_calls.get(result.call_id)
-        if not waiting:
-            field = f"{where}.tool_call_id"
-            raise BadRequest(f"{field}: {result.call_id!r} answers no tool call of the turn before", param=field)
-        place, name = waiting.pop(0)
-        if not waiting:
-            del self._open_calls[result.call_id]
+        place, name = self._open_calls.answer(result.call_id, where)
         texts = []
         media = []
         for number, block in enumerate(result.content):
@@ -239,6 +224,8 @@ class _Turns:
 
     def _content(self, block: Block, where: str) -> list[Json]:
         """Writes what may stand in a user's turn or a tool's result."""
+        if parts := unfolded(block, where, self._declarations):
+            return [written for part in parts for written in self._content(part, where)]
         if isinstance(block, Text):
             return [{"text": block.text}] if block.text else []
         if isinstance(block, Image):

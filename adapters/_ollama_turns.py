@@ -5,12 +5,13 @@ Source: https://docs.ollama.com/api/chat and https://docs.ollama.com/capabilitie
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
-import msgspec
-
-from adapters._blocks import UNREADABLE, Declarations
+from adapters._blocks import Declarations
+from adapters._documents import unfolded
 from adapters._ollama_media import image
+from adapters._tool_calls import arguments_of
 from gateway.core.adapter import Fetched
 from gateway.core.blocks import (
     Audio,
@@ -96,13 +97,7 @@ class _Turns:
             raise BadRequest(f"{where}: Ollama's tools take JSON, no plain text", param=where)
         self._note_cache(call)
         self._called[call.id] = call.name
-        try:
-            arguments = msgspec.json.decode(call.arguments) if call.arguments.strip() else {}
-        except UNREADABLE:
-            arguments = None
-        if not isinstance(arguments, dict):
-            field = f"{where}.function.arguments"
-            raise BadRequest(f"{field} must be a JSON object as text", param=field)
+        arguments = arguments_of(call, where)
         # Newer servers give calls an id and match results by it (recorded, 2026-08); older ones leave it alone.
         return {"id": call.id, "function": {"name": call.name, "arguments": arguments}}
 
@@ -121,7 +116,7 @@ class _Turns:
         """Writes texts as one, and the images beside them, which is all a message can hold."""
         texts: list[str] = []
         images: list[str] = []
-        for where, block in blocks:
+        for where, block in self._unfolded(blocks):
             self._note_cache(block)
             if isinstance(block, Text):
                 texts.append(block.text)
@@ -140,6 +135,11 @@ class _Turns:
         if images:
             message["images"] = images
         return message
+
+    def _unfolded(self, blocks: list[tuple[str, Block]]) -> Iterator[tuple[str, Block]]:
+        for where, block in blocks:
+            for part in unfolded(block, where, self._declarations) or (block,):
+                yield where, part
 
     def _note_cache(self, block: Block) -> None:
         if getattr(block, "cache", None) is not None:

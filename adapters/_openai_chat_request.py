@@ -12,6 +12,7 @@ from typing import Final
 from adapters._blocks import Declarations
 from adapters._openai_chat_turns import INPUT, encode_turns
 from adapters._openai_quirks import Quirks
+from adapters._thinking import effort_of
 from gateway.core.blocks import Conversation, Json, Tool, ToolChoice
 from gateway.core.errors import BadRequest
 from gateway.core.types import Call, Deployment
@@ -49,9 +50,6 @@ _NO_LOSS: Final = frozenset({"anthropic_beta", "betas", "output_config", "reason
 # Words of Anthropic's for OpenAI's tiers; any other word is the provider's own.
 _TIERS: Final[Mapping[str, str]] = {"standard_only": "default", "standard": "default"}
 
-# Tokens a caller lets a model think for -> the effort that is nearest, as the Anthropic adapter maps the other way.
-_EFFORTS: Final = ((1024, "minimal"), (4096, "low"), (12288, "medium"))
-
 
 def encode_chat(
     call: Call, conversation: Conversation, deployment: Deployment, quirks: Quirks, declarations: Declarations
@@ -64,7 +62,7 @@ def encode_chat(
     _tools(body, conversation, quirks, declarations)
     model = deployment.options.get("base_model", deployment.model)
     reasons = re.search(quirks.reasoners, model) is not None if quirks.reasoners is not None else None
-    _reasoning(body, conversation, quirks, reasons, declarations)
+    _reasoning(body, conversation, quirks, model, reasons, declarations)
     _sampling(body, conversation, quirks, reasons, declarations)
     wanted = conversation.response_format
     if wanted is not None and wanted.type != "text":
@@ -157,33 +155,36 @@ def _reasoning(
     body: dict[str, Json],
     conversation: Conversation,
     quirks: Quirks,
+    model: str,
     reasons: bool | None,
     declarations: Declarations,
 ) -> None:
-    """Writes how much to think: the effort that a caller names, or its `thinking` in the provider's form."""
+    """Writes how much to think. An effort and a `thinking` beside it are one wish, told as the provider has it."""
     effort, thinking = conversation.reasoning_effort, conversation.thinking
-    if effort is not None:
-        if reasons is False:
-            if effort != "none":
-                declarations.declare("reasoning_effort", "the model does not reason, left out")
-        else:
-            body["reasoning_effort"] = effort
-    if thinking is None:
-        return
-    off = thinking.get("type") == "disabled"
-    budget = thinking.get("budget_tokens")
-    if quirks.thinking == "switch":
-        body["thinking"] = {"type": "disabled" if off else "enabled"}
-    elif quirks.thinking == "budget":
-        if effort is None:
+    field = "reasoning_effort" if effort is not None else "thinking"
+    if thinking is not None:
+        off = thinking.get("type") == "disabled"
+        budget = thinking.get("budget_tokens")
+        if quirks.thinking == "switch":
+            body["thinking"] = {"type": "disabled" if off else "enabled"}
+        elif quirks.thinking == "budget" and (effort is None or isinstance(budget, int)):
+            # Of the two, which must not go together, the number says more.
             tokens = {"max_tokens": budget} if isinstance(budget, int) else {"enabled": True}
             body["reasoning"] = {"enabled": False} if off else tokens
-    elif quirks.thinking == "effort" and reasons and not off:
-        if effort is None and isinstance(budget, int):
-            body["reasoning_effort"] = next((word for least, word in _EFFORTS if budget <= least), "high")
-            declarations.declare("thinking", f"told as reasoning_effort {body['reasoning_effort']}")
-    elif effort is None and not (off and reasons is False):
-        declarations.declare("thinking", "the provider has no such setting, left out")
+            return
+        elif quirks.thinking == "effort" and effort is None:
+            effort = effort_of(thinking)
+        elif effort is None:
+            declarations.declare("thinking", "the provider has no such setting, left out")
+    if effort is None:
+        return
+    if reasons is False:
+        if effort != "none":
+            declarations.declare(field, "the model does not reason, left out")
+    elif effort == "none" and thinking is not None and quirks.rests and not re.search(quirks.rests, model):
+        declarations.declare("thinking", "the model always reasons, left out")
+    else:
+        body["reasoning_effort"] = effort
 
 
 def _sampling(

@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 
 from adapters._blocks import UNREADABLE, Declarations
+from adapters._documents import unfolded
 from adapters._openai_quirks import Quirks
 from adapters._openai_reasoning import TEXT_OF
 from adapters._openai_tool_ids import short_ids
@@ -100,9 +101,10 @@ class _Turns:
         for result in results:
             parts.extend(self._result(where, result))
         rest = [
-            self._part(block, f"{where}.content.{place}")
+            part
             for place, block in enumerate(turn.content)
             if not isinstance(block, ToolResult)
+            for part in self._parts(block, f"{where}.content.{place}")
         ]
         if parts or rest or not results:
             self._say("user", [*parts, *rest], turn.name)
@@ -112,8 +114,8 @@ class _Turns:
         said: list[Json] = []
         media: list[Json] = []
         for place, block in enumerate(result.content):
-            part = self._part(block, f"{where}.content.{place}")
-            (said if part["type"] == "text" else media).append(part)
+            for part in self._parts(block, f"{where}.content.{place}"):
+                (said if part["type"] == "text" else media).append(part)
         if result.is_error:
             self._declarations.declare(f"{where}.is_error", "chat has no such mark, the text alone tells")
         self._marker(result.cache)
@@ -125,11 +127,14 @@ class _Turns:
         self._declarations.declare(f"{where}.content", "media of a tool's result are sent in a user's message")
         return [{"type": "text", "text": f"The result of the tool call {call_id}:"}, *media]
 
+    def _parts(self, block: Block, where: str) -> list[Json]:
+        return [self._part(one, where) for one in unfolded(block, where, self._declarations) or (block,)]
+
     def _part(self, block: Block, where: str) -> dict[str, Json]:
         if isinstance(block, Text):
             return self._text(block, where)
         if isinstance(block, Image):
-            if block.url is None and block.data is None:
+            if block.file_id is not None or (block.url is None and block.data is None):
                 raise BadRequest(f"{where}: an image is sent by its URL or as data here", param=where)
             url = block.url or f"data:{block.media_type or 'image/png'};base64,{block.data or ''}"
             image: dict[str, Json] = {"url": url}
@@ -171,8 +176,9 @@ class _Turns:
         refusals: list[str] = []
         thoughts: list[Thinking | RedactedThinking] = []
         calls: list[Json] = []
+        images: list[Json] = []
         left_out = False
-        for block in turn.content:
+        for place, block in enumerate(turn.content):
             if isinstance(block, Text):
                 texts.append(block.text)
                 self._marker(block.cache)
@@ -184,6 +190,8 @@ class _Turns:
                 calls.append(self._call(block))
             elif isinstance(block, Thinking | RedactedThinking) and block.provider in (None, self._provider):
                 thoughts.append(block)
+            elif isinstance(block, Image) and "images" in self._replays:
+                images.append(self._part(block, f"{where}.content.{place}"))
             else:
                 left_out = True
         message: dict[str, Json] = {"role": "assistant"}
@@ -196,11 +204,13 @@ class _Turns:
             message["content"] = "".join(texts) if texts else None
         if refusals:
             message["refusal"] = "".join(refusals)
+        if images:
+            message["images"] = images
         if calls:
             message["tool_calls"] = calls
             if self._quirks.reasoned_calls:
                 message.setdefault("reasoning_content", "")
-        elif message["content"] is None and not refusals:
+        elif message["content"] is None and not refusals and not images:
             if turn.content:
                 return  # of another provider's blocks nothing is left
             message["content"] = ""
@@ -221,7 +231,7 @@ class _Turns:
             if details:
                 message["reasoning_details"] = details
                 return len(details)
-        for field in [field for field in self._replays if field != "reasoning_details"][:1]:
+        for field in [field for field in self._replays if field in ("reasoning", "reasoning_content")][:1]:
             if texts:
                 message[field] = "".join(texts)
             return sum(isinstance(block, Thinking) for block in thoughts)

@@ -5,7 +5,7 @@ Only a body that holds such a thing is looked into; every message that has none 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final
 
 import msgspec
@@ -13,6 +13,7 @@ import msgspec
 from adapters._blocks import UNREADABLE, Declarations
 from adapters._openai_quirks import EXTENSIONS, Quirks
 from adapters._openai_tool_ids import short_ids
+from adapters._signatures import MARK, unwrap
 
 _Members = dict[str, msgspec.Raw]
 
@@ -21,9 +22,10 @@ _decode_calls: Final = msgspec.json.Decoder(list[_Members]).decode
 _decode: Final = msgspec.json.Decoder().decode
 _encode: Final = msgspec.json.Encoder().encode
 
-# One of these stands in every name of `EXTENSIONS`: four searches of a body instead of seven.
-_TRACES: Final = (b'"reasoning', b'_blocks"', b'"extra_content"', b'"citations"')
+# One of these stands in every name of `EXTENSIONS`: five searches of a body instead of eight.
+_TRACES: Final = (b'"reasoning', b'_blocks"', b'"extra_content"', b'"citations"', b'"images"')
 _IDS: Final = b'"tool_call'
+_FRAMED: Final = MARK.encode()
 
 
 class Cleaner:
@@ -40,15 +42,17 @@ class Cleaner:
         """Says whether a body may hold what the provider refuses."""
         if self._refused and any(trace in body for trace in _TRACES):
             return True
-        return self._short_ids and _IDS in body
+        return _FRAMED in body or (self._short_ids and _IDS in body)
 
     def clean(self, messages: msgspec.Raw, declarations: Declarations) -> msgspec.Raw:
         """Returns the messages as the provider takes them; those that cannot be read are its to refuse."""
         try:
             read = _decode_messages(messages)
             changed = self._strip(read, declarations)
+            if _FRAMED in bytes(messages):
+                changed = _rename(read, _unframed) or changed
             if self._short_ids:
-                changed = _shorten(read) or changed
+                changed = _rename(read, short_ids) or changed
         except UNREADABLE:
             return messages
         return msgspec.Raw(_encode(read)) if changed else messages
@@ -71,24 +75,29 @@ class Cleaner:
         return changed
 
 
-def _shorten(messages: Iterable[_Members]) -> bool:
-    """Gives every tool call and its result a short id; says whether any has changed."""
+def _unframed(ids: Iterable[str]) -> dict[str, str]:
+    """Returns each id without the signature that the gateway put inside: it is no provider's to read."""
+    return {one: unwrap(one)[0] for one in ids}
+
+
+def _rename(messages: Iterable[_Members], names: Callable[[Iterable[str]], Mapping[str, str]]) -> bool:
+    """Gives every tool call and its result the id that `names` has for theirs; says whether any has changed."""
     calls = {
         number: _decode_calls(message["tool_calls"])
         for number, message in enumerate(messages)
         if bytes(message.get("tool_calls", b"null")) != b"null"
     }
-    short = short_ids(_ids(messages, calls))
-    if all(one == made for one, made in short.items()):
+    named = names(_ids(messages, calls))
+    if all(one == made for one, made in named.items()):
         return False
     for number, message in enumerate(messages):
         given = _text(message.get("tool_call_id"))
         if given is not None:
-            message["tool_call_id"] = msgspec.Raw(_encode(short[given]))
+            message["tool_call_id"] = msgspec.Raw(_encode(named[given]))
         for call in calls.get(number, ()):
             given = _text(call.get("id"))
             if given is not None:
-                call["id"] = msgspec.Raw(_encode(short[given]))
+                call["id"] = msgspec.Raw(_encode(named[given]))
         if number in calls:
             message["tool_calls"] = msgspec.Raw(_encode(calls[number]))
     return True

@@ -16,6 +16,7 @@ EXTENSIONS: Final = (
     "provider_blocks",
     "extra_content",
     "citations",
+    "images",
 )
 
 _USUAL: Final = frozenset({"chat", "completions", "embeddings"})
@@ -38,7 +39,8 @@ class Quirks(msgspec.Struct, frozen=True):
 
     Of translations: `takes` are fields beyond OpenAI's that may be written. `thinking` is how a caller's own setting
     of that name is told: "switch" ({"type": …}), "budget" (`reasoning.max_tokens`), "effort", or not at all.
-    `reasoners` matches the models that take an effort and no sampling; None: nothing is known. `typed_chunks`:
+    `reasoners` matches the models that take an effort and no sampling; None: nothing is known. `rests` matches those of
+    them that can do without reasoning; None: nothing is known. `typed_chunks`:
     reasoning and documents are Mistral's content chunks. `prefix`: an assistant's last message is gone on from.
     `file_urls`: files may be URLs. `custom_tools`: tools that take plain text. `caches`: cache markers.
 
@@ -57,6 +59,7 @@ class Quirks(msgspec.Struct, frozen=True):
     takes: tuple[str, ...] = ()
     thinking: str = ""
     reasoners: str | None = None
+    rests: str | None = None
     typed_chunks: bool = False
     prefix: bool = False
     file_urls: bool = False

@@ -12,7 +12,9 @@ from typing import Final
 
 import msgspec
 
-from gateway.core.blocks import Json, ThinkingDelta, ThinkingEnd
+from gateway.core.blocks import Json, RedactedThinking, Thinking, ThinkingDelta, ThinkingEnd
+
+PROVIDER: Final = "openrouter"  # whose they are where a caller brings them back
 
 _encode: Final = msgspec.json.Encoder(order="deterministic").encode
 TEXT_OF: Final[Mapping[str, str]] = {"reasoning.text": "text", "reasoning.summary": "summary"}
@@ -35,7 +37,10 @@ class Details:
         field = TEXT_OF.get(kind)
         before = self._open
         if before is not None and (
-            field is None or before.get("type") != kind or before.get("index") != detail.get("index")
+            field is None
+            or before.get("type") != kind
+            or before.get("index") != detail.get("index")
+            or before.get("signature")  # it is the last of its element
         ):
             yield from self.close()
         if self._open is None:
@@ -61,3 +66,19 @@ class Details:
                 yield ThinkingEnd(signature=kept, provider=self._provider, choice=self._choice)
         else:
             yield ThinkingEnd(redacted=kept, provider=self._provider, choice=self._choice)
+
+
+def read_details(given: Iterable[Mapping[str, Json]]) -> list[Thinking | RedactedThinking]:
+    """Reads the elements of a history, which a client may have kept whole or in the pieces that they came in."""
+    details = Details(PROVIDER, 0)
+    blocks: list[Thinking | RedactedThinking] = []
+    text: list[str] = []
+    for event in (*(event for detail in given for event in details.add(detail)), *details.close()):
+        if isinstance(event, ThinkingDelta):
+            text.append(event.text)
+        elif event.redacted is not None:
+            blocks.append(RedactedThinking(event.redacted, event.provider))
+        else:
+            blocks.append(Thinking("".join(text), event.signature, event.provider))
+            text = []
+    return blocks

@@ -20,6 +20,8 @@ from adapters._blocks import UNREADABLE
 from adapters._openai_chunk import read_loosely, text_size
 from adapters._openai_fault import means_error, read_in_band
 from adapters._responses_usage import read_usage
+from adapters._signatures import MARK as FRAME
+from adapters._signatures import unwrap
 from adapters.dialects._responses_envelope import MARK, is_minted
 from adapters.dialects._responses_seal import PREFIX
 from gateway.core.blocks import Json
@@ -98,10 +100,13 @@ _decode_item: Final = msgspec.json.Decoder(_Item).decode
 _decode_response: Final = msgspec.json.Decoder(_Response).decode
 _decode_error: Final = msgspec.json.Decoder(_Error).decode
 _decode_input: Final = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_decode_members: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_decode: Final = msgspec.json.Decoder().decode
 _encode: Final = msgspec.json.Encoder().encode
 
 _SEALED: Final = b'"' + PREFIX.encode()
 _MINTED: Final = b'"rs' + MARK.encode()
+_FRAMED: Final = FRAME.encode()
 _BEGUN: Final = frozenset({"response.created", "response.in_progress", "response.queued"})
 _TERMINAL: Final = frozenset({"response.completed", "response.incomplete", "response.failed", "response.cancelled"})
 _CALLERS_TURN: Final = frozenset({"function_call", "custom_tool_call"})
@@ -116,21 +121,43 @@ _PROVIDERS_FAULT: Final = {
 
 
 def without_sealed(members: dict[str, msgspec.Raw], strict: bool) -> tuple[str, ...]:
-    """Takes out of `input` the reasoning of other providers: OpenAI refuses what it did not encrypt or name itself."""
+    """Takes out of `input` the reasoning of other providers: OpenAI refuses what it did not encrypt or name itself.
+
+    The ids of tool calls and their outputs lose the signatures that the gateway put inside.
+    """
     given = bytes(members.get("input", _NONE))
-    if _SEALED not in given and _MINTED not in given:
+    framed = _FRAMED in given
+    if not framed and _SEALED not in given and _MINTED not in given:
         return ()
     try:
         items = _decode_input(given)
     except msgspec.ValidationError:  # a text
         return ()
     kept = [item for item in items if not _is_anothers(bytes(item))]
-    if len(kept) == len(items):
+    whole = len(kept) == len(items)
+    if framed:
+        kept = [_unframed(item) for item in kept]
+        members["input"] = msgspec.Raw(_encode(kept))
+    if whole:
         return ()
     if strict:
         raise BadRequest("input: reasoning of another provider, and strict is set", param="input")
     members["input"] = msgspec.Raw(_encode(kept))
     return ("input: reasoning of another provider was left out",)
+
+
+def _unframed(item: msgspec.Raw) -> msgspec.Raw:
+    if _FRAMED not in bytes(item):
+        return item
+    try:
+        members = _decode_members(item)
+    except msgspec.DecodeError:
+        return item
+    given = _decode(members["call_id"]) if "call_id" in members else None
+    if not isinstance(given, str) or unwrap(given)[1] is None:
+        return item
+    members["call_id"] = msgspec.Raw(_encode(unwrap(given)[0]))
+    return msgspec.Raw(_encode(members))
 
 
 def _is_anothers(item: bytes) -> bool:

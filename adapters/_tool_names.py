@@ -8,19 +8,22 @@ from collections.abc import Container, Iterable
 from gateway.core.blocks import Conversation, ToolCall
 
 
-def safe_names(conversation: Conversation, allowed: re.Pattern[str], rest: re.Pattern[str]) -> dict[str, str]:
+def safe_names(
+    conversation: Conversation, allowed: re.Pattern[str], rest: re.Pattern[str], kept: int = 120
+) -> dict[str, str]:
     """Returns a name that is `allowed` for each tool's and each call's, no two alike; one that is fine stays.
 
-    What matches `rest` in a name becomes an underscore; a name that then still is not allowed begins with `tool_`.
+    What matches `rest` in a name becomes an underscore; a name that then still is not allowed begins with `tool_`. Of a
+    name that is changed so many characters are `kept` that there is room for a number behind.
     """
     wanted = dict.fromkeys(tool.name for tool in conversation.tools if tool.native is None)
-    wanted.update(dict.fromkeys(call.name for call in _called(conversation)))
+    wanted.update(dict.fromkeys(call.name for call in called(conversation)))
     names = {name: name for name in wanted if allowed.fullmatch(name)}
-    taken = set(names)
+    taken = set(names) | {tool.name for tool in conversation.tools if tool.native is not None}
     for name in wanted:
         if name not in names:
-            safe = rest.sub("_", name)
-            names[name] = distinct(safe if allowed.fullmatch(safe) else f"tool_{safe}"[:120], taken)
+            safe = rest.sub("_", name)[:kept]
+            names[name] = distinct(safe if allowed.fullmatch(safe) else f"tool_{safe}"[:kept], taken)
             taken.add(names[name])
     return names
 
@@ -30,15 +33,16 @@ def callers_names(names: dict[str, str]) -> dict[str, str]:
     return {safe: name for name, safe in names.items() if safe != name}
 
 
-def distinct(name: str, taken: Container[str]) -> str:
+def distinct(name: str, taken: Container[str], between: str = "_") -> str:
     """Returns the name, with a number after it where it is taken."""
     candidate = name
     number = 2
     while candidate in taken:
-        candidate = f"{name}_{number}"
+        candidate = f"{name}{between}{number}"
         number += 1
     return candidate
 
 
-def _called(conversation: Conversation) -> Iterable[ToolCall]:
+def called(conversation: Conversation) -> Iterable[ToolCall]:
+    """Yields the tool calls of the history."""
     return (block for turn in conversation.messages for block in turn.content if isinstance(block, ToolCall))

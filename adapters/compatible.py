@@ -143,7 +143,7 @@ KINDS: Final[Mapping[str, Row]] = {
         "https://openrouter.ai/api/v1",
         Quirks(
             relays=RESPONSES,
-            replays=("reasoning_details", "reasoning"),
+            replays=("reasoning_details", "reasoning", "images"),
             thinking="budget",
             takes=("top_k", "provider", "models", "reasoning", "transforms", "usage", "plugins"),
             file_urls=True,
@@ -161,6 +161,10 @@ KINDS: Final[Mapping[str, Row]] = {
             Note(
                 "`reasoning_details` must go back as they came",
                 "https://openrouter.ai/docs/use-cases/reasoning-tokens, 2026-11, and recorded requests",
+            ),
+            Note(
+                "`images` that a model made may go back",
+                "https://openrouter.ai/docs/sdks/typescript/api-reference/models/chatassistantmessage, 2026-11",
             ),
             Note("cache markers stand on parts of content", "recorded requests, 2026-06"),
         ),

@@ -169,7 +169,14 @@ def _ask_usage(members: dict[str, msgspec.Raw]) -> None:
 # (https://platform.openai.com/docs/guides/reasoning, 2026-11). Their chat variants are not among them.
 REASONERS: Final = r"(?:^|[/:.])(?:o[1-9]|gpt-[5-9](?!\d)(?!.*-chat)|gpt-oss|codex)"
 
-QUIRKS: Final = Quirks(relays=RESPONSES, replays=(), thinking="effort", reasoners=REASONERS, custom_tools=True)
+# Those of them that take the effort "none": from gpt-5.1 on, and of these no codex and no pro
+# (https://learn.microsoft.com/en-us/javascript/api/@azure/ai-projects/reasoningeffort and
+# https://developers.openai.com/api/docs/models/gpt-5.3-codex, 2026-11).
+_RESTS: Final = r"gpt-(?:5\.[1-9]|[6-9])(?!.*(?:codex|pro))"
+
+QUIRKS: Final = Quirks(
+    relays=RESPONSES, replays=(), thinking="effort", reasoners=REASONERS, rests=_RESTS, custom_tools=True
+)
 
 
 def adapter() -> Relay:

@@ -41,6 +41,7 @@ from gateway.core.errors import (
 from gateway.core.forms import Form
 from gateway.core.money import Usage
 from gateway.core.types import Attempt, Call, Endpoint, Headers, Outcome, Principal, Request
+from gateway.encode import encoded
 from gateway.kept import KeptAnswers, Standing
 from gateway.measure import Measurements
 from gateway.relay import Reply, Run, answer_headers, relay, stopping
@@ -294,7 +295,7 @@ class Pipeline:
         exchange, error = None, None
         run.outcome = ABANDONED
         try:
-            request = adapter.encode(run.call, deployment, run.dialect, run.fetched)
+            request = encoded(adapter, run.call, deployment, run.dialect, run.fetched)
             if trace.context is not None:
                 request = msgspec.structs.replace(request, headers=request.headers + trace.context.headers)
             if attempt.endpoint.signer:

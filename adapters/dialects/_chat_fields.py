@@ -79,3 +79,12 @@ def objects(holder: Mapping[str, Json], name: str, where: str = "") -> list[dict
         if not isinstance(item, dict):
             raise wrong(f"{path(where, name)}.{index}", "an object")
     return value
+
+
+def data_url(url: str, field: str) -> tuple[str, str]:
+    """Splits a base64 data URL (RFC 2397) into its media type and its data."""
+    head, comma, data = url[5:].partition(",")
+    media_type, *parameters = head.split(";")
+    if not comma or "base64" not in parameters:
+        raise wrong(field, "an https URL or a base64 data URL")
+    return media_type.strip().lower(), data

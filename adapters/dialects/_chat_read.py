@@ -2,8 +2,8 @@
 
 `Conversation.messages` has one turn for each message of the caller, so that an adapter can name `messages.3` in an
 error of its own. Fields beyond OpenAI's that carry a provider's things back (`cache_control`, `thinking_blocks`,
-`provider_blocks`, `reasoning_content`, `extra_content`, `is_error`, `thinking`, `top_k`) are the ones the chat writer
-writes, or that the field's clients already send.
+`provider_blocks`, `reasoning_content`, `reasoning_details`, `images`, `extra_content`, `is_error`, `thinking`, `top_k`)
+are the ones the chat writer writes, or that the field's clients already send.
 """
 
 from __future__ import annotations
@@ -14,8 +14,19 @@ from typing import Final
 import msgspec
 
 from adapters._blocks import UNREADABLE
+from adapters._openai_reasoning import read_details
 from adapters._signatures import unwrap
-from adapters.dialects._chat_fields import boolean, integer, number, object_of, objects, required, string, wrong
+from adapters.dialects._chat_fields import (
+    boolean,
+    data_url,
+    integer,
+    number,
+    object_of,
+    objects,
+    required,
+    string,
+    wrong,
+)
 from adapters.dialects._chat_signatures import signature_in
 from adapters.dialects._chat_tools import response_format, tool_choice, tools
 from gateway.core.blocks import (
@@ -219,15 +230,6 @@ def _part(part: Mapping[str, Json], where: str, role: str) -> Block:
     return _thinking(part, where)
 
 
-def _data_url(url: str, field: str) -> tuple[str, str]:
-    """Splits a base64 data URL (RFC 2397) into its media type and its data."""
-    head, comma, data = url[5:].partition(",")
-    media_type, *parameters = head.split(";")
-    if not comma or "base64" not in parameters:
-        raise wrong(field, "an https URL or a base64 data URL")
-    return media_type.strip().lower(), data
-
-
 def _image(part: Mapping[str, Json], where: str) -> Image:
     image = part.get("image_url")
     field = f"{where}.image_url"
@@ -239,7 +241,7 @@ def _image(part: Mapping[str, Json], where: str) -> Image:
     detail = string(image, "detail", field)
     if not url.startswith("data:"):
         return Image(url=url, detail=detail, cache=part.get("cache_control"))
-    media_type, data = _data_url(url, f"{field}.url")
+    media_type, data = data_url(url, f"{field}.url")
     return Image(media_type=media_type, data=data, detail=detail, cache=part.get("cache_control"))
 
 
@@ -252,7 +254,7 @@ def _file(part: Mapping[str, Json], where: str) -> Block:
     if data is not None:
         media_type = string(file, "format", field)
         if data.startswith("data:"):
-            media_type, data = _data_url(data, f"{field}.file_data")
+            media_type, data = data_url(data, f"{field}.file_data")
         elif data.startswith("https://"):
             return Document(url=data, name=name, cache=cache)
         return Document(data=data, media_type=media_type or None, name=name, cache=cache)
@@ -278,14 +280,17 @@ def _assistant(message: Mapping[str, Json], where: str, index: int, functions: d
     refusal = string(message, "refusal", where)
     if refusal:
         blocks.append(Refusal(refusal))
+    for place, part in enumerate(objects(message, "images", where)):
+        blocks.append(_image(part, f"{where}.images.{place}"))
     for place, call in enumerate(objects(message, "tool_calls", where)):
         field = f"{where}.tool_calls.{place}"
-        if call.get("type", "function") != "function":
-            raise wrong(f"{field}.type", '"function"')
+        kind = call.get("type", "function")
+        if kind not in ("function", "custom"):
+            raise wrong(f"{field}.type", "function or custom")
         call_id, signature, provider = unwrap(required(call, "id", field))
         if signature is None:
             signature, provider = signature_in(call)
-        called = _tool_call(call.get("function"), f"{field}.function", call_id)
+        called = _tool_call(call.get(kind), f"{field}.{kind}", call_id, custom=kind == "custom")
         marker = call.get("cache_control")
         blocks.append(msgspec.structs.replace(called, signature=signature, provider=provider, cache=marker))
     function_call = message.get("function_call")
@@ -296,10 +301,11 @@ def _assistant(message: Mapping[str, Json], where: str, index: int, functions: d
     return tuple(blocks)
 
 
-def _tool_call(function: Json, where: str, call_id: str) -> ToolCall:
-    if not isinstance(function, dict):
+def _tool_call(called: Json, where: str, call_id: str, custom: bool = False) -> ToolCall:
+    if not isinstance(called, dict):
         raise wrong(where, "an object")
-    return ToolCall(call_id, required(function, "name", where), string(function, "arguments", where) or "")
+    words = string(called, "input" if custom else "arguments", where) or ""
+    return ToolCall(call_id, required(called, "name", where), words, custom=custom)
 
 
 def _interleaved(message: Mapping[str, Json], where: str) -> list[Block]:
@@ -312,6 +318,8 @@ def _interleaved(message: Mapping[str, Json], where: str) -> list[Block]:
     placed: list[tuple[int, Block]] = []
     for place, part in enumerate(objects(message, "thinking_blocks", where)):
         placed.append((_count(part, "offset"), _thinking(part, f"{where}.thinking_blocks.{place}")))
+    if not placed:
+        placed = [(0, block) for block in read_details(objects(message, "reasoning_details", where))]
     reasoning = message.get("reasoning_content") or message.get("reasoning")
     if not placed and isinstance(reasoning, str) and reasoning:
         placed.append((0, Thinking(reasoning)))

@@ -19,6 +19,8 @@ def tools(body: Mapping[str, Json]) -> tuple[Tool, ...]:
             if function is None:
                 raise wrong(f"{where}.function", "an object")
             found.append(_function(function, f"{where}.function", tool.get("cache_control")))
+        elif kind == "custom" and tool.get("custom") is not None:
+            found.append(_custom(object_of(tool, "custom", where), f"{where}.custom", tool.get("cache_control")))
         else:
             found.append(Tool(name=string(tool, "name", where) or kind, native=tool))
     for index, function in enumerate(objects(body, "functions")):
@@ -37,6 +39,19 @@ def _function(function: Mapping[str, Json], where: str, cache: Json) -> Tool:
     )
 
 
+def _custom(custom: Mapping[str, Json], where: str, cache: Json) -> Tool:
+    """Reads a tool of plain text; a grammar stands one level deeper here than in Responses."""
+    form = object_of(custom, "format", where)
+    grammar = object_of(form or {}, "grammar", f"{where}.format")
+    return Tool(
+        name=required(custom, "name", where),
+        description=string(custom, "description", where),
+        schema={"type": "grammar", **grammar} if grammar is not None else form,
+        cache=cache,
+        custom=True,
+    )
+
+
 def tool_choice(body: Mapping[str, Json]) -> ToolChoice | None:
     """Reads `tool_choice`, or `function_call`, its deprecated form."""
     choice = body.get("tool_choice")
@@ -48,10 +63,11 @@ def tool_choice(body: Mapping[str, Json]) -> ToolChoice | None:
         return None
     if choice in ("auto", "none", "required"):
         return ToolChoice(choice)
-    if isinstance(choice, dict) and choice.get("type") == "function":
-        function = object_of(choice, "function", "tool_choice") or {}
-        return ToolChoice("tool", required(function, "name", "tool_choice.function"))
-    if isinstance(choice, dict) and choice.get("type") == "allowed_tools":
+    kind = choice.get("type") if isinstance(choice, dict) else None
+    if kind in ("function", "custom"):
+        named = object_of(choice, kind, "tool_choice") or {}
+        return ToolChoice("tool", required(named, "name", f"tool_choice.{kind}"))
+    if kind == "allowed_tools":
         mode = (object_of(choice, "allowed_tools", "tool_choice") or {}).get("mode")
         if mode in ("auto", "required"):
             return ToolChoice(mode)
@@ -66,8 +82,9 @@ def _allowed_tools(body: Mapping[str, Json]) -> frozenset[str] | None:
     where = "tool_choice.allowed_tools"
     names = set()
     for index, tool in enumerate(objects(object_of(choice, "allowed_tools", "tool_choice") or {}, "tools", where)):
-        function = object_of(tool, "function", f"{where}.tools.{index}") or tool
-        names.add(required(function, "name", f"{where}.tools.{index}"))
+        kind = "custom" if tool.get("type") == "custom" else "function"
+        named = object_of(tool, kind, f"{where}.tools.{index}") or tool
+        names.add(required(named, "name", f"{where}.tools.{index}"))
     return frozenset(names)
 
 

@@ -2,13 +2,16 @@
 
 What OpenAI's schema has no field for rides in extensions: `reasoning_content`; `thinking_blocks` with the signatures
 that must go back; `provider_blocks`, which only their provider reads, with the place they stood at; `citations`
-that have no URL; `native_finish_reason` and `stop_sequence` beside a finish; `extra_content` with the signature of a
-tool call, which its id holds too, or of the text. In a stream each element of such a list
-carries an `index`, because the official SDKs merge lists by it.
+that have no URL; `images` as OpenRouter answers with them
+(https://openrouter.ai/docs/features/multimodal/image-generation, 2026-11); `native_finish_reason` and `stop_sequence`
+beside a finish; `extra_content` with the signature of a tool call, which its id holds too, or of the text. In a stream
+each element of such a list carries an `index`, because the official SDKs merge lists by it. The schema of chunks knows
+no custom tool calls: they are written as in a whole completion, piece by piece.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -23,6 +26,7 @@ from gateway.core.blocks import (
     Finished,
     ImagePart,
     Json,
+    Logprobs,
     Metered,
     OpaqueBlock,
     RefusalDelta,
@@ -40,6 +44,8 @@ from gateway.core.types import Call
 _encode: Final = msgspec.json.Encoder().encode
 
 _OPEN: Final = b',"logprobs":null,"finish_reason":null}]'
+_FUNCTION_DELTA: Final = b'"tool_calls":[{"index":%d,"function":{"arguments":%b}}]'
+_CUSTOM_DELTA: Final = b'"tool_calls":[{"index":%d,"custom":{"input":%b}}]'
 
 # What OpenAI's schema allows for `service_tier`; Anthropic's "standard" is its "default".
 _TIERS: Final = {tier: tier for tier in ("auto", "default", "flex", "scale", "priority", "fast")} | {
@@ -90,9 +96,11 @@ class _Choice:
     __slots__ = (
         "annotations",
         "citations",
+        "custom",
         "finished",
         "images",
         "length",
+        "logprobs",
         "provider_blocks",
         "reasoning",
         "refusal",
@@ -111,11 +119,13 @@ class _Choice:
         self.images: list[Json] = []
         self.annotations: list[Json] = []
         self.citations: list[Json] = []
+        self.custom: set[int] = set()  # the tool calls of plain text
         # gathered for a unary answer only
         self.text: list[str] = []
         self.reasoning: list[str] = []
         self.refusal: list[str] = []
         self.tool_calls: list[tuple[ToolCallBegin, list[str]]] = []
+        self.logprobs: list[Json] = []
         self.signed: TextEnd | None = None
         self.finished: Finished | None = None
 
@@ -207,14 +217,14 @@ class _Stream:
 
     def _other(self, event: Event, number: int, choice: _Choice) -> bytes:
         if isinstance(event, ToolCallDelta):
-            return self._delta(
-                number,
-                b'"tool_calls":[{"index":%d,"function":{"arguments":%b}}]' % (event.index, _encode(event.arguments)),
-            )
+            form = _CUSTOM_DELTA if event.index in choice.custom else _FUNCTION_DELTA
+            return self._delta(number, form % (event.index, _encode(event.arguments)))
         if isinstance(event, ThinkingDelta):
             choice.thinking.append(event.text)
             return self._delta(number, b'"reasoning_content":' + _encode(event.text))
         if isinstance(event, ToolCallBegin):
+            if event.custom:
+                choice.custom.add(event.index)
             return self._delta(number, _encode({"tool_calls": [{"index": event.index, **_call(event, "")}]})[1:-1])
         if isinstance(event, Finished):
             return self._finish(event)
@@ -232,6 +242,13 @@ class _Stream:
         if isinstance(event, ImagePart):
             image = choice.image(event)
             return self._element(number, "images", len(choice.images), image)
+        if isinstance(event, Logprobs):
+            return b'%b{"index":%d,"delta":{},"logprobs":%b,"finish_reason":null}]%b' % (
+                self._head,
+                number,
+                _encode(_logprobs(event.content)),
+                self._tail,
+            )
         if isinstance(event, RefusalDelta):
             return self._delta(number, b'"refusal":' + _encode(event.text))
         if isinstance(event, TextEnd):
@@ -308,7 +325,12 @@ class _Whole:
             "created": self._begin.created or self._call.received_at,
             "model": self._begin.model or self._model,
             "choices": [
-                {"index": number, "message": _message(choice), "logprobs": None, **_ending(choice.finished)}
+                {
+                    "index": number,
+                    "message": _message(choice),
+                    "logprobs": _logprobs(choice.logprobs) if choice.logprobs else None,
+                    **_ending(choice.finished),
+                }
                 for number, choice in sorted(choices.items())
             ],
         }
@@ -343,6 +365,8 @@ def _gather(choice: _Choice, event: Event) -> None:
         choice.provider_block(event)
     elif isinstance(event, ImagePart):
         choice.image(event)
+    elif isinstance(event, Logprobs):
+        choice.logprobs.extend(event.content)
     elif isinstance(event, Finished):
         choice.finished = event
 
@@ -369,12 +393,22 @@ def _message(choice: _Choice) -> dict[str, Json]:
 
 def _call(event: ToolCallBegin, arguments: str) -> dict[str, Json]:
     """Writes a tool call; a signature over it stands in Google's field, and in the id, which every client keeps."""
-    written: dict[str, Json] = {
-        "id": wrap(event.id, event.signature, event.provider),
-        "type": "function",
-        "function": {"name": event.name, "arguments": arguments},
-    }
+    written: dict[str, Json] = {"id": wrap(event.id, event.signature, event.provider)}
+    if event.custom:
+        written |= {"type": "custom", "custom": {"name": event.name, "input": arguments}}
+    else:
+        written |= {"type": "function", "function": {"name": event.name, "arguments": arguments}}
     return with_signature(written, event.signature, event.provider)
+
+
+def _logprobs(content: Sequence[Json]) -> dict[str, Json]:
+    """Writes the tokens' log-probabilities with every field that the schema requires, null where none was given."""
+    tokens = [{**token, "top_logprobs": [_token(one) for one in token.get("top_logprobs") or ()]} for token in content]
+    return {"content": [_token(token) for token in tokens], "refusal": None}
+
+
+def _token(given: Mapping[str, Json]) -> dict[str, Json]:
+    return {"bytes": None, **given}
 
 
 def _ending(event: Finished | None) -> dict[str, Json]:

@@ -100,22 +100,28 @@ def _messages(value: Json) -> tuple[Message, ...]:
 
 
 def _content(value: Json, where: str, role: str) -> tuple[Block, ...]:
+    return tuple(block for _, block in placed(value, where, role))
+
+
+def placed(value: Json, where: str, role: str) -> list[tuple[str, Block]]:
+    """Reads content into blocks, each with its place."""
     if isinstance(value, str):
-        return (Text(value),)
+        return [(where, Text(value))]
     if not isinstance(value, list):
         raise wrong(where, "a string or a list of blocks")
-    blocks: list[Block] = []
+    blocks: list[tuple[str, Block]] = []
     for index, block in enumerate(value):
         field = f"{where}.{index}"
         if not isinstance(block, dict):
             raise wrong(field, "an object")
         read = _block(block, field, role)
-        before = blocks[-1] if blocks else None
+        place, before = blocks[-1] if blocks else ("", None)
         if isinstance(read, Thinking) and read.id == OF_TEXT and isinstance(before, Text):
-            blocks[-1] = msgspec.structs.replace(before, signature=read.signature, provider=read.provider)
+            signed = msgspec.structs.replace(before, signature=read.signature, provider=read.provider)
+            blocks[-1] = (place, signed)
         else:
-            blocks.append(read)
-    return tuple(blocks)
+            blocks.append((field, read))
+    return blocks
 
 
 # -- blocks -------------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from adapters._thinking import effort_of as thought
 from adapters.dialects._chat_fields import boolean, object_of, required, string, wrong
 from gateway.core.blocks import Json, ResponseFormat, Tool, ToolChoice
 
@@ -37,8 +38,6 @@ _NAMED: Final = frozenset(
 # What a tool of the caller's own has beside its definition: hints, which no other provider has.
 _HINTS: Final = ("allowed_callers", "defer_loading", "eager_input_streaming", "input_examples")
 
-# A budget of thinking tokens as an effort, the other way round than for callers who name an effort.
-_EFFORTS: Final = ((2048, "low"), (8192, "medium"))
 _FORMAT_NAME: Final = "answer"  # OpenAI's formats have names, Anthropic's have none
 
 
@@ -97,19 +96,13 @@ def response_format(body: Mapping[str, Json]) -> ResponseFormat | None:
 def effort_of(body: Mapping[str, Json]) -> str | None:
     """Returns how much the model is to think, as other providers are told it; `thinking` itself goes on beside it.
 
-    The effort holds where the caller names one. Adaptive thinking without one is at "high", Anthropic's default.
+    The effort holds where the caller names one, except against thinking that is disabled.
     """
     thinking = object_of(body, "thinking") or {}
-    kind = thinking.get("type")
-    if kind == "disabled":
-        return "none"
     effort = string(object_of(body, "output_config") or {}, "effort", "output_config")
-    if effort is not None or kind is None:
+    if thinking.get("type") is None or (effort is not None and thinking["type"] != "disabled"):
         return effort
-    budget = thinking.get("budget_tokens")
-    if kind == "enabled" and isinstance(budget, int):
-        return next((name for most, name in _EFFORTS if budget <= most), "high")
-    return "high"
+    return thought(thinking)
 
 
 def unread(body: Mapping[str, Json]) -> dict[str, Json]:

@@ -40,7 +40,9 @@ _TEXTS: Final = frozenset(
 )
 # Lists whose items have an `index` in chunks alone; others (OpenRouter's reasoning_details, Groq's executed_tools)
 # keep theirs in whole answers.
-_NUMBERED_IN_CHUNKS: Final = frozenset({"tool_calls", "annotations", "citations", "thinking_blocks", "provider_blocks"})
+_NUMBERED_IN_CHUNKS: Final = frozenset(
+    {"tool_calls", "annotations", "citations", "thinking_blocks", "provider_blocks", "images"}
+)
 _ON_EVERY_CHUNK: Final = ("id", "created", "model", "service_tier", "system_fingerprint")
 _OF_CHUNKS_ALONE: Final = frozenset({"choices", "usage", "object", "obfuscation"})
 

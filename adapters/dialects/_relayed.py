@@ -5,7 +5,7 @@ A request is JSON or, for those that send files, a form.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final, Self, TypeVar
 
 import msgspec
@@ -37,6 +37,9 @@ class Relayed:
 
     def embedding_request(self, call: Call) -> EmbeddingRequest:
         raise self._unspoken()
+
+    def fields(self, call: Call, names: Sequence[str]) -> Sequence[str]:
+        return names
 
     def writer(self, call: Call, model: str) -> Writer:
         raise self._unspoken()

@@ -11,7 +11,9 @@ from typing import Final
 
 import msgspec
 
-from adapters.dialects._chat_fields import boolean, objects, required, string, wrong
+from adapters._signatures import unwrap
+from adapters.dialects._callers_words import Turn
+from adapters.dialects._chat_fields import boolean, data_url, objects, required, string, wrong
 from adapters.dialects._responses_seal import BlockSeal, CallSeal, RedactedSeal, TextSeal, unseal
 from gateway.core.blocks import (
     Audio,
@@ -44,11 +46,23 @@ _CALLERS: Final = ("_output", "_response")
 
 def messages(instructions: str | None, given: Json) -> tuple[Message, ...]:
     """Returns the turns; `instructions` are a system turn before them."""
+    return tuple(_read(instructions, given).turns)
+
+
+def places(instructions: str | None, given: Json) -> list[Turn]:
+    """Returns where each turn and its blocks stand."""
+    return [
+        Turn(blocks[-1].partition(".content")[0], tuple(blocks), "output")
+        for blocks in _read(instructions, given).places
+    ]
+
+
+def _read(instructions: str | None, given: Json) -> _Reader:
     reader = _Reader()
     if instructions is not None:
-        reader.add("system", (Text(instructions),))
+        reader.add("system", (Text(instructions),), "instructions")
     if isinstance(given, str):
-        reader.add("user", (Text(given),))
+        reader.add("user", (Text(given),), "input")
     elif isinstance(given, list) and given:
         for index, item in enumerate(given):
             if not isinstance(item, dict):
@@ -56,7 +70,7 @@ def messages(instructions: str | None, given: Json) -> tuple[Message, ...]:
             reader.read(item, f"input.{index}")
     else:
         raise wrong("input", "a text or a list of at least one item")
-    return tuple(reader.turns)
+    return reader
 
 
 class _Reader:
@@ -64,17 +78,23 @@ class _Reader:
 
     def __init__(self) -> None:
         self.turns: list[Message] = []
+        self.places: list[list[str]] = []  # of the blocks of each turn
         self._signed: dict[str, CallSeal] = {}
 
-    def add(self, role: str, blocks: tuple[Block, ...]) -> None:
-        """Adds blocks, to the assistant's turn where that goes on; an item that says nothing is no turn."""
+    def add(self, role: str, blocks: tuple[Block, ...], *places: str) -> None:
+        """Adds blocks, to the assistant's turn where that goes on; an item that says nothing is no turn.
+
+        `places` are where they stand.
+        """
         last = self.turns[-1] if self.turns else None
         if not blocks:
             return
         if role == "assistant" and last is not None and last.role == role:
             self.turns[-1] = Message(role, (*last.content, *blocks))
+            self.places[-1] += places
         else:
             self.turns.append(Message(role, blocks))
+            self.places.append([*places])
 
     def read(self, item: dict[str, Json], where: str) -> None:
         """Reads one item."""
@@ -96,7 +116,7 @@ class _Reader:
                 param=f"{where}.id",
             )
         elif isinstance(kind, str):
-            self.add("user" if kind.endswith(_CALLERS) else "assistant", (Opaque(PROVIDER, item),))
+            self.add("user" if kind.endswith(_CALLERS) else "assistant", (Opaque(PROVIDER, item),), where)
         else:
             raise wrong(f"{where}.type", "a string")
 
@@ -106,11 +126,15 @@ class _Reader:
             role = "system"
         if not isinstance(role, str) or role not in _PARTS:
             raise wrong(f"{where}.role", "one of system, developer, user, assistant")
-        self.add(role, _content(item.get("content"), f"{where}.content", _PARTS[role]))
+        given, field = item.get("content"), f"{where}.content"
+        blocks = _content(given, field, _PARTS[role])
+        self.add(role, blocks, *([field] if isinstance(given, str) else [f"{field}.{n}" for n in range(len(blocks))]))
 
     def _call(self, item: Mapping[str, Json], arguments: str, where: str, custom: bool) -> None:
-        call_id = required(item, "call_id", where)
+        call_id, signature, provider = unwrap(required(item, "call_id", where))
         signed = self._signed.pop(call_id, None)
+        if signed is not None:
+            signature, provider = signed.signature, signed.provider
         self.add(
             "assistant",
             (
@@ -118,40 +142,41 @@ class _Reader:
                     call_id,
                     required(item, "name", where),
                     arguments,
-                    signature=signed.signature if signed is not None else None,
+                    signature=signature,
                     cache=item.get("cache_control"),
-                    provider=signed.provider if signed is not None else None,
+                    provider=provider,
                     custom=custom,
                 ),
             ),
+            where,
         )
 
     def _output(self, item: Mapping[str, Json], where: str) -> None:
         content = _content(item.get("output"), f"{where}.output", _PARTS["user"])
         failed = boolean(item, "is_error", where) or False
-        result = ToolResult(required(item, "call_id", where), content, failed, item.get("cache_control"))
-        self.add("user", (result,))
+        result = ToolResult(unwrap(required(item, "call_id", where))[0], content, failed, item.get("cache_control"))
+        self.add("user", (result,), where)
 
     def _reasoning(self, item: Mapping[str, Json], where: str) -> None:
         text = _texts(item, "content", where) or _texts(item, "summary", where)
         encrypted = string(item, "encrypted_content", where)
         name = string(item, "id", where)
         if encrypted is None:
-            self.add("assistant", (Thinking(text, id=name),) if text else ())
+            self.add("assistant", (Thinking(text, id=name),) if text else (), where)
             return
         sealed = unseal(encrypted, f"{where}.encrypted_content")
         if sealed is None:
-            self.add("assistant", (Thinking(text, encrypted, PROVIDER, name),))
+            self.add("assistant", (Thinking(text, encrypted, PROVIDER, name),), where)
         elif isinstance(sealed, CallSeal):
             self._signed[sealed.call_id] = sealed
         elif isinstance(sealed, TextSeal):
             self._sign_text(sealed)
         elif isinstance(sealed, RedactedSeal):
-            self.add("assistant", (RedactedThinking(sealed.data, sealed.provider),))
+            self.add("assistant", (RedactedThinking(sealed.data, sealed.provider),), where)
         elif isinstance(sealed, BlockSeal):
-            self.add("assistant", (Opaque(sealed.provider, sealed.value),))
+            self.add("assistant", (Opaque(sealed.provider, sealed.value),), where)
         else:
-            self.add("assistant", (Thinking(text, sealed.signature, sealed.provider, sealed.id),))
+            self.add("assistant", (Thinking(text, sealed.signature, sealed.provider, sealed.id),), where)
 
     def _sign_text(self, sealed: TextSeal) -> None:
         """Puts a signature back on the text that it was given with; without that it signs nothing."""
@@ -205,15 +230,6 @@ def _part(part: Mapping[str, Json], where: str, kinds: frozenset[str]) -> Block:
     return Audio(required(audio, "data", f"{where}.input_audio"), required(audio, "format", f"{where}.input_audio"))
 
 
-def _data_url(url: str, field: str) -> tuple[str, str]:
-    """Splits a base64 data URL (RFC 2397) into its media type and its data."""
-    head, comma, data = url[5:].partition(",")
-    media_type, *parameters = head.split(";")
-    if not comma or "base64" not in parameters:
-        raise wrong(field, "an https URL or a base64 data URL")
-    return media_type.strip().lower(), data
-
-
 def _image(part: Mapping[str, Json], where: str, cache: Json) -> Block:
     detail = string(part, "detail", where)
     url = string(part, "image_url", where)
@@ -222,7 +238,7 @@ def _image(part: Mapping[str, Json], where: str, cache: Json) -> Block:
         return Document(file_id=file_id, cache=cache)
     if not url.startswith("data:"):
         return Image(url=url, detail=detail, cache=cache)
-    media_type, data = _data_url(url, f"{where}.image_url")
+    media_type, data = data_url(url, f"{where}.image_url")
     return Image(media_type=media_type, data=data, detail=detail, cache=cache)
 
 
@@ -232,7 +248,7 @@ def _file(part: Mapping[str, Json], where: str, cache: Json) -> Block:
     if data is not None:
         media_type = None
         if data.startswith("data:"):
-            media_type, data = _data_url(data, f"{where}.file_data")
+            media_type, data = data_url(data, f"{where}.file_data")
         return Document(data=data, media_type=media_type or None, name=name, cache=cache)
     url = string(part, "file_url", where)
     if url is not None:

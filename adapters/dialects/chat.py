@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Final
 
 import msgspec
@@ -20,6 +21,8 @@ from gateway.core.types import Call, Headers
 
 Count = Annotated[int, msgspec.Meta(ge=1, le=TOKENS_MAX)]
 
+_NONE: Final = msgspec.Raw(b"null")
+
 
 class _Part(msgspec.Struct, gc=False):
     type: str | None = None
@@ -27,6 +30,7 @@ class _Part(msgspec.Struct, gc=False):
 
 class _Message(msgspec.Struct, gc=False):
     content: str | list[_Part] | None = None
+    images: msgspec.Raw = _NONE  # that a model made; of any form, for those that relay them
 
 
 class _Tool(msgspec.Struct, gc=False):
@@ -113,6 +117,9 @@ class ChatDialect:
     def embedding_request(self, call: Call) -> EmbeddingRequest:
         raise BadRequest("no embeddings are asked for")
 
+    def fields(self, call: Call, names: Sequence[str]) -> Sequence[str]:
+        return names
+
     def writer(self, call: Call, model: str) -> Writer:
         return writer(call, model)
 
@@ -137,6 +144,8 @@ def _needs(request: _Request) -> tuple[frozenset[str], bool]:
     has_media = False
     for message in request.messages:
         content = message.content
+        if message.images is not _NONE and bytes(message.images) not in (b"null", b"[]"):
+            has_media = True
         if isinstance(content, list):
             for part in content:
                 medium = _MEDIA.get(part.type or "")

@@ -5,6 +5,7 @@ https://platform.openai.com/docs/api-reference/completions (2026-11).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Final
 
 import msgspec
@@ -80,6 +81,9 @@ class CompletionsDialect:
 
     def embedding_request(self, call: Call) -> EmbeddingRequest:
         raise BadRequest("no embeddings are asked for")
+
+    def fields(self, call: Call, names: Sequence[str]) -> Sequence[str]:
+        return names
 
     def writer(self, call: Call, model: str) -> Writer:
         raise BadRequest("this deployment's provider does not speak /v1/completions")

@@ -7,9 +7,12 @@ is planned like one: what is counted is what would be asked of the place it woul
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from adapters.dialects._messages_errors import error_body, error_event
+from adapters.dialects._messages_fields import fields
 from adapters.dialects._messages_read import conversation
 from adapters.dialects._messages_request import read_call
 from gateway.core.blocks import Conversation, Event, Metered
@@ -35,6 +38,9 @@ class CountTokensDialect:
 
     def embedding_request(self, call: Call) -> EmbeddingRequest:
         raise BadRequest("no embeddings are asked for")
+
+    def fields(self, call: Call, names: Sequence[str]) -> Sequence[str]:
+        return fields(call, names)
 
     def writer(self, call: Call, model: str) -> Writer:
         return _Count()

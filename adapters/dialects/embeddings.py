@@ -98,6 +98,9 @@ class EmbeddingsDialect:
             extra={name: value for name, value in body.items() if name not in _NAMED and value is not None},
         )
 
+    def fields(self, call: Call, names: Sequence[str]) -> Sequence[str]:
+        return names
+
     def writer(self, call: Call, model: str) -> Writer:
         """Returns a writer of OpenAI's list; `model` is shown where the provider does not name its own."""
         return _Whole(call, model, self)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from adapters.dialects import _messages_replay
 from adapters.dialects._messages_errors import error_body, error_event
+from adapters.dialects._messages_fields import fields
 from adapters.dialects._messages_read import conversation
 from adapters.dialects._messages_request import read_call
 from adapters.dialects._messages_write import writer
@@ -30,6 +33,9 @@ class MessagesDialect:
 
     def embedding_request(self, call: Call) -> EmbeddingRequest:
         raise BadRequest("no embeddings are asked for")
+
+    def fields(self, call: Call, names: Sequence[str]) -> Sequence[str]:
+        return fields(call, names)
 
     def writer(self, call: Call, model: str) -> Writer:
         return writer(call, model)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Final
 
 import msgspec
@@ -10,6 +11,7 @@ from adapters.dialects import _responses_replay
 from adapters.dialects._openai_errors import error_body
 from adapters.dialects._openai_request import TOKENS_MAX, read_body, read_headers
 from adapters.dialects._responses_envelope import error_event, is_minted
+from adapters.dialects._responses_fields import fields
 from adapters.dialects._responses_read import LOGPROBS, conversation
 from adapters.dialects._responses_write import writer
 from gateway.core.blocks import Conversation
@@ -133,6 +135,9 @@ class ResponsesDialect:
 
     def embedding_request(self, call: Call) -> EmbeddingRequest:
         raise BadRequest("no embeddings are asked for")
+
+    def fields(self, call: Call, names: Sequence[str]) -> Sequence[str]:
+        return fields(call, names)
 
     def writer(self, call: Call, model: str) -> Writer:
         return writer(call, model)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from gateway.core.blocks import Conversation, Event
@@ -43,6 +44,13 @@ class Dialect(Protocol):
 
     def embedding_request(self, call: Call) -> EmbeddingRequest:
         """Reads what is to be embedded, for translators; raises BadRequest naming the field, or where none is asked."""
+        ...
+
+    def fields(self, call: Call, names: Sequence[str]) -> Sequence[str]:
+        """Returns the caller's own name for each field that a translator names as the conversation has it.
+
+        Any other name stays as it is, such as one that reading the request, or relaying it, came upon.
+        """
         ...
 
     def writer(self, call: Call, model: str) -> Writer:

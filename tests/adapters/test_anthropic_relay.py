@@ -120,6 +120,30 @@ def test_what_other_providers_signed_goes_no_further_and_ids_are_as_they_were() 
         encode(a_call(messages=history, headers=((b"x-headgate-strict", b"true"),)))
 
 
+def test_ids_of_another_provider_that_anthropic_refuses_are_written_otherwise() -> None:
+    ids = ["functions.ls:0", "functions_ls_0", "toolu_1", wrap("a|b", "c2ln", "gemini")]
+    history = [
+        HI,
+        {"role": "assistant", "content": [{"type": "tool_use", "id": one, "name": "f", "input": {}} for one in ids]},
+        {"role": "user", "content": [{"type": "tool_result", "tool_use_id": one, "content": one} for one in ids]},
+    ]
+    called, answered = json.loads(encode(a_call(messages=history)).body)["messages"][1:]
+    sent_ids = [block["id"] for block in called["content"]]
+    assert sent_ids == ["functions_ls_0_2", "functions_ls_0", "toolu_1", "a_b"]
+    assert [block["tool_use_id"] for block in answered["content"]] == sent_ids
+    assert [block["content"] for block in answered["content"]] == ids
+
+
+def test_a_history_whose_ids_are_fine_keeps_its_bytes() -> None:
+    kept = (
+        b'[{"role":"user",  "content":"\\"tool_use_id\\": \\"a.b\\""},'
+        b'{"role":"assistant","content":[{"type":"tool_use","id":"t","name":"f","input":{"tool_use_id":1}}]},'
+        b'{"role":"user","content":[{"type":"tool_result","tool_use_id" : "t","content":"x.y"}]}]'
+    )
+    call = MESSAGES.parse("c", b'{"model":"m","max_tokens":9,"messages":' + kept + b"}", ())
+    assert kept in encode(call).body
+
+
 @pytest.mark.parametrize(
     ("thinking", "kept"), [({"type": "enabled", "budget_tokens": 1024}, False), ({"type": "adaptive"}, True)]
 )

@@ -71,7 +71,7 @@ def test_anthropics_own_tools_pass_with_the_beta_they_need() -> None:
 
 
 def test_a_tool_of_another_kind_is_refused() -> None:
-    assert refused(tools=[{"type": "custom", "custom": {"name": "x"}}]) == "tools.0.type"
+    assert refused(tools=[{"type": "shell"}]) == "tools.0.type"
 
 
 @pytest.mark.parametrize(
@@ -141,3 +141,10 @@ def test_a_forced_form_takes_the_place_of_an_effort_and_not_of_thinking() -> Non
     assert request.warnings[0].startswith("reasoning_effort")
     thinking = {"type": "enabled", "budget_tokens": 1024}
     assert refused("claude-3-7-sonnet-20250219", response_format=FORM, thinking=thinking) == "tool_choice"
+
+
+def test_tools_of_plain_text_and_their_calls_are_refused() -> None:
+    assert refused(tools=[{"type": "custom", "custom": {"name": "patch"}}]) == "tools.0.type"
+    call = {"id": "t", "type": "custom", "custom": {"name": "patch", "input": "x"}}
+    history = [asks(), {"role": "assistant", "content": None, "tool_calls": [call]}, answers("t")]
+    assert refused(messages=history) == "messages.1.tool_calls.0"

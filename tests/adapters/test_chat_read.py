@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from adapters._signatures import wrap
 from adapters.dialects._chat_read import conversation
+from adapters.dialects.chat import ChatDialect
 from gateway.core.blocks import (
     Audio,
     Conversation,
@@ -175,6 +177,75 @@ def test_tools_and_functions_are_tools_and_a_providers_own_passes_as_it_came() -
     )
 
 
+GRAMMAR = {"syntax": "lark", "definition": "start: WORD"}
+
+
+def test_a_custom_tool_takes_plain_text_and_its_grammar_stands_as_in_responses() -> None:
+    given = read(
+        tools=[
+            {"type": "custom", "custom": {"name": "patch", "description": "d"}},
+            {"type": "custom", "custom": {"name": "word", "format": {"type": "grammar", "grammar": GRAMMAR}}},
+            {"type": "custom", "custom": {"name": "text", "format": {"type": "text"}}},
+        ],
+        tool_choice={"type": "custom", "custom": {"name": "word"}},
+    )
+    assert given.tools == (
+        Tool("patch", "d", custom=True),
+        Tool("word", schema={"type": "grammar", **GRAMMAR}, custom=True),
+        Tool("text", schema={"type": "text"}, custom=True),
+    )
+    assert given.tool_choice == ToolChoice("tool", "word")
+
+
+def test_a_choice_of_allowed_tools_leaves_custom_ones_too() -> None:
+    tools = [{"type": "custom", "custom": {"name": name}} for name in ("a", "b")]
+    allowed = {"mode": "required", "tools": [tools[1]]}
+    given = read(tools=tools, tool_choice={"type": "allowed_tools", "allowed_tools": allowed})
+    assert [tool.name for tool in given.tools] == ["b"]
+
+
+def test_a_call_of_plain_text_goes_back_as_one_with_the_signature_in_its_id() -> None:
+    call = {"id": wrap("1", "c2ln", "gemini"), "type": "custom", "custom": {"name": "patch", "input": "*** Begin"}}
+    assert read({"role": "assistant", "content": None, "tool_calls": [call]}).messages[0].content == (
+        ToolCall("1", "patch", "*** Begin", "c2ln", provider="gemini", custom=True),
+    )
+
+
+def test_reasoning_details_are_openrouters_reasoning_whole_or_in_the_pieces_of_a_stream() -> None:
+    text = {"type": "reasoning.text", "format": "anthropic-claude-v1", "index": 0}
+    sealed = {"type": "reasoning.encrypted", "data": "x", "id": "rs_1", "format": "openai-responses-v1", "index": 1}
+    whole = [{**text, "text": "hm, ok", "signature": "s"}, sealed]
+    pieces = [{**text, "text": "hm,"}, {**text, "text": " ok"}, {**text, "signature": "s"}, sealed]
+    for details in (whole, pieces):
+        message = {"role": "assistant", "content": "a", "reasoning": "hm, ok", "reasoning_details": details}
+        thinking, redacted, said = read(message).messages[0].content
+        assert isinstance(thinking, Thinking)
+        assert (thinking.text, thinking.provider) == ("hm, ok", "openrouter")
+        assert json.loads(thinking.signature or "") == {**text, "signature": "s"}
+        assert isinstance(redacted, RedactedThinking)
+        assert (json.loads(redacted.data), redacted.provider) == (sealed, "openrouter")
+        assert said == Text("a")
+
+
+def test_two_signed_elements_without_an_index_stay_two() -> None:
+    details = [{"type": "reasoning.text", "text": text, "signature": text} for text in ("a", "b")]
+    blocks = read({"role": "assistant", "content": None, "reasoning_details": details}).messages[0].content
+    assert [block.text for block in blocks if isinstance(block, Thinking)] == ["a", "b"]
+
+
+def test_images_that_a_model_made_stand_after_its_text() -> None:
+    images = [{"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}, "index": 0}]
+    message = {"role": "assistant", "content": "here", "images": images}
+    assert read(message).messages[0].content == (Text("here"), Image(media_type="image/png", data="AAAA"))
+    assert refused({"role": "assistant", "content": "", "images": [{}]}) == "messages.0.images.0.image_url"
+
+
+@pytest.mark.parametrize(("images", "has_media"), [([{"image_url": {"url": "x"}}], True), ([], False), (None, False)])
+def test_images_that_a_model_made_are_media(images: Any, has_media: bool) -> None:
+    body = json.dumps({"messages": [{"role": "assistant", "content": "", "images": images}]}).encode()
+    assert ChatDialect().parse("c", body, ()).has_media is has_media
+
+
 @pytest.mark.parametrize(
     ("fields", "choice"),
     [
@@ -272,7 +343,8 @@ USER = {"role": "user", "content": "hi"}
         ([{"role": "assistant", "tool_calls": {}}], "messages.0.tool_calls"),
         ([{"role": "assistant", "tool_calls": [{"id": "1", "function": {}}]}], "messages.0.tool_calls.0.function.name"),
         ([{"role": "assistant", "tool_calls": [{"function": {"name": "f"}}]}], "messages.0.tool_calls.0.id"),
-        ([{"role": "assistant", "tool_calls": [{"id": "1", "type": "custom"}]}], "messages.0.tool_calls.0.type"),
+        ([{"role": "assistant", "tool_calls": [{"id": "1", "type": "custom"}]}], "messages.0.tool_calls.0.custom"),
+        ([{"role": "assistant", "tool_calls": [{"id": "1", "type": "shell"}]}], "messages.0.tool_calls.0.type"),
         ([{"role": "assistant", "audio": {"id": "a"}}], "messages.0.audio"),
         ([{"role": "assistant", "thinking_blocks": [{"type": "x"}]}], "messages.0.thinking_blocks.0.type"),
         ([{"role": "assistant", "provider_blocks": [{"block": {}}]}], "messages.0.provider_blocks.0.provider"),

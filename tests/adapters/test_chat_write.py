@@ -11,11 +11,14 @@ from openai.lib.streaming.chat import ChatCompletionStreamState
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from adapters.dialects._chat_write import writer
+from adapters.dialects.chat import ChatDialect
 from gateway.core.blocks import (
     Begin,
     Citation,
     Event,
     Finished,
+    ImagePart,
+    Logprobs,
     Metered,
     OpaqueBlock,
     RefusalDelta,
@@ -197,6 +200,82 @@ def test_each_choice_begins_with_its_own_role() -> None:
     ]
     whole = completion(*events)["choices"]
     assert [(choice["index"], choice["message"]["content"]) for choice in whole] == [(0, "ac"), (1, "b")]
+
+
+RICH: tuple[Event, ...] = (
+    Begin("id-1", "model-1", 1700000000),
+    TextDelta("Hi"),
+    Logprobs(({"token": "H", "logprob": -0.1, "top_logprobs": [{"token": "h", "logprob": -2.0}]},)),
+    Logprobs(({"token": "i", "logprob": -0.2, "bytes": [105], "top_logprobs": []},)),
+    ImagePart("image/png", "AAAA"),
+    ImagePart("image/webp", "BBBB"),
+    Finished("stop"),
+)
+TOKENS = [
+    {"token": "H", "logprob": -0.1, "bytes": None, "top_logprobs": [{"token": "h", "logprob": -2.0, "bytes": None}]},
+    {"token": "i", "logprob": -0.2, "bytes": [105], "top_logprobs": []},
+]
+
+
+def test_log_probabilities_stand_in_the_choice_as_the_schema_has_them() -> None:
+    assert completion(*RICH)["choices"][0]["logprobs"] == {"content": TOKENS, "refusal": None}
+    streamed = [chunk["choices"][0]["logprobs"] for chunk in chunks(written(RICH, stream=True, usage=False))]
+    assert [token for part in streamed if part is not None for token in part["content"]] == TOKENS
+    whole, part = validator("CreateChatCompletionResponse"), validator("CreateChatCompletionStreamResponse")
+    if whole is None or part is None:
+        pytest.skip("no ../shared/schemas here")
+    whole.validate(completion(*RICH))
+    for chunk in chunks(written(RICH, stream=True, usage=False)):
+        part.validate(chunk)
+
+
+def test_images_stand_beside_the_text_as_openrouter_answers_with_them() -> None:
+    urls = ["data:image/png;base64,AAAA", "data:image/webp;base64,BBBB"]
+    assert message(*RICH)["images"] == [{"type": "image_url", "image_url": {"url": url}} for url in urls]
+    state: ChatCompletionStreamState[None] = ChatCompletionStreamState()
+    for chunk in chunks(written(RICH, stream=True)):
+        state.handle_chunk(ChatCompletionChunk.model_validate(chunk, strict=True))
+    said = state.get_final_completion().model_dump(exclude_unset=True)["choices"][0]["message"]
+    assert [image["image_url"]["url"] for image in said["images"]] == urls
+
+
+PLAIN: tuple[Event, ...] = (
+    Begin("i", "m"),
+    ToolCallBegin(0, "t0", "f"),
+    ToolCallDelta(0, "{}"),
+    ToolCallBegin(1, "t1", "patch", custom=True),
+    ToolCallDelta(1, "*** Be"),
+    ToolCallDelta(1, "gin"),
+    Finished("tool_calls"),
+)
+CUSTOM = {"id": "t1", "type": "custom", "custom": {"name": "patch", "input": "*** Begin"}}
+
+
+def test_a_call_of_plain_text_is_a_custom_tool_call() -> None:
+    assert message(*PLAIN)["tool_calls"] == [
+        {"id": "t0", "type": "function", "function": {"name": "f", "arguments": "{}"}},
+        CUSTOM,
+    ]
+    whole = validator("CreateChatCompletionResponse")
+    if whole is None:
+        pytest.skip("no ../shared/schemas here")
+    whole.validate(completion(*PLAIN))
+
+
+def test_a_streamed_call_of_plain_text_is_a_custom_tool_call_in_pieces() -> None:
+    deltas = [chunk["choices"][0]["delta"] for chunk in chunks(written(PLAIN, stream=True, usage=False))]
+    assert [delta["tool_calls"][0] for delta in deltas if "tool_calls" in delta][2:] == [
+        {"index": 1, "id": "t1", "type": "custom", "custom": {"name": "patch", "input": ""}},
+        {"index": 1, "custom": {"input": "*** Be"}},
+        {"index": 1, "custom": {"input": "gin"}},
+    ]
+
+
+def test_a_kept_stream_with_all_of_that_is_replayed_as_the_whole() -> None:
+    call = Call(id="call-1", endpoint="chat", dialect="chat", body=b"{}")
+    for events in (RICH, PLAIN):
+        replayed = json.loads(ChatDialect().replay(written(events, stream=True, usage=False), True, call))
+        assert replayed["choices"] == completion(*events)["choices"]
 
 
 @pytest.mark.parametrize("usage", [True, False])

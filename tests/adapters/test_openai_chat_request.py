@@ -157,7 +157,9 @@ def test_a_last_word_of_the_assistants_is_declared_or_marked() -> None:
     assert warnings(last, "mistral") == ()
 
 
-@pytest.mark.parametrize("block", [Image(detail="low"), Document(name="a")])
+@pytest.mark.parametrize(
+    "block", [Image(detail="low"), Image(file_id="f"), Image(data="QUJD", file_id="f"), Document(name="a")]
+)
 def test_media_in_a_form_that_is_not_known_are_refused(block: Image | Document) -> None:
     assert refused(asks(Message("user", (block,)))) == "messages.0.content.0"
 
@@ -217,6 +219,14 @@ def test_reasoning_details_go_back_as_they_came() -> None:
     )
     turn = sent(asks(HI, Message("assistant", blocks), HI), "openrouter")["messages"][1]
     assert turn["reasoning_details"] == [{**text, "text": "hm"}, hidden]
+
+
+def test_images_that_a_model_made_go_back_to_openrouter_and_are_declared_elsewhere() -> None:
+    made = asks(HI, Message("assistant", (Text("here"), Image(media_type="image/png", data="AAAA"))), HI)
+    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
+    assert sent(made, "openrouter")["messages"][1] == {"role": "assistant", "content": "here", "images": [image]}
+    assert sent(made)["messages"][1] == {"role": "assistant", "content": "here"}
+    assert warnings(made)
 
 
 def test_mistrals_reasoning_and_documents_are_chunks() -> None:
@@ -402,13 +412,17 @@ BUDGET = {"type": "enabled", "budget_tokens": 8000}
 @pytest.mark.parametrize(
     ("kind", "model", "thinking", "told", "declared"),
     [
-        ("openai", "gpt-5.2", BUDGET, {"reasoning_effort": "medium"}, True),
-        ("openai", "gpt-5.2", {"type": "disabled"}, {}, True),
-        ("openai", "gpt-5.2", {"type": "adaptive"}, {}, False),
+        ("openai", "gpt-5.2", BUDGET, {"reasoning_effort": "medium"}, False),
+        ("openai", "gpt-5.2", {"type": "enabled", "budget_tokens": 1024}, {"reasoning_effort": "low"}, False),
+        ("openai", "gpt-5.2", {"type": "enabled", "budget_tokens": 60000}, {"reasoning_effort": "high"}, False),
+        ("openai", "gpt-5.2", {"type": "disabled"}, {"reasoning_effort": "none"}, False),
+        ("openai", "gpt-5-mini", {"type": "disabled"}, {}, True),
+        ("openai", "gpt-5.3-codex", {"type": "disabled"}, {}, True),
+        ("openai", "gpt-5.2", {"type": "adaptive"}, {"reasoning_effort": "high"}, False),
         ("openai", "gpt-4.1", BUDGET, {}, True),
         ("openai", "gpt-4.1", {"type": "disabled"}, {}, False),
         ("openai", "gpt-5-chat-latest", BUDGET, {}, True),
-        ("azure", "o4-mini", BUDGET, {"reasoning_effort": "medium"}, True),
+        ("azure", "o4-mini", BUDGET, {"reasoning_effort": "medium"}, False),
         ("azure", "gpt-35-turbo", BUDGET, {}, True),
         ("deepseek", "m", BUDGET, {"thinking": {"type": "enabled"}}, False),
         ("zai", "m", {"type": "disabled"}, {"thinking": {"type": "disabled"}}, False),
@@ -423,6 +437,19 @@ def test_a_thinking_of_the_callers_is_told_as_the_provider_has_it(
     body = sent(asks(thinking=thinking), kind, model)
     assert {name: value for name, value in body.items() if name not in ("model", "messages")} == told
     assert bool(warnings(asks(thinking=thinking), kind, model)) is declared
+
+
+@pytest.mark.parametrize(("kind", "model"), [("openai", "gpt-5.2"), ("openrouter", "m"), ("zai", "m"), ("groq", "m")])
+def test_a_thinking_beside_an_effort_is_one_wish_also_for_a_strict_caller(kind: str, model: str) -> None:
+    request = encoded(asks(thinking=BUDGET, reasoning_effort="medium"), kind, model, strict=True)
+    body = json.loads(request.body)
+    assert request.warnings == ()
+    assert ("reasoning_effort" in body) is (kind != "openrouter")
+    assert body.get("reasoning") == ({"max_tokens": 8000} if kind == "openrouter" else None)
+
+
+def test_a_thinking_of_the_callers_alone_is_told_a_strict_caller_too() -> None:
+    assert json.loads(encoded(asks(thinking=BUDGET), model="o3", strict=True).body)["reasoning_effort"] == "medium"
 
 
 def test_an_effort_goes_to_models_that_reason_and_sampling_to_those_that_do_not() -> None:

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters._openai_tool_ids import short_ids
+from adapters._signatures import wrap
 from adapters.dialects.chat import ChatDialect
 from gateway.core.adapter import UpstreamRequest
 from gateway.core.errors import BadRequest
@@ -23,6 +24,7 @@ HISTORY = {
     "reasoning_content": "hm",
     "thinking_blocks": [{"type": "thinking", "thinking": "hm", "signature": "s"}],
     "annotations": [],
+    "images": [{"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}],
 }
 CALL = {
     "id": "call_1",
@@ -51,9 +53,9 @@ def sent(request: UpstreamRequest) -> list[dict[str, Any]]:
         ("mistral", {"annotations"}),
         ("deepseek", {"annotations", "reasoning_content"}),
         ("vllm", {"annotations", "reasoning_content"}),
-        ("openrouter", {"annotations"}),
-        ("openai_compatible", {"annotations", "reasoning_content", "thinking_blocks"}),
-        ("fireworks", {"annotations", "reasoning_content", "thinking_blocks"}),
+        ("openrouter", {"annotations", "images"}),
+        ("openai_compatible", {"annotations", "images", "reasoning_content", "thinking_blocks"}),
+        ("fireworks", {"annotations", "images", "reasoning_content", "thinking_blocks"}),
     ],
 )
 def test_a_provider_gets_back_what_it_takes(kind: str, kept: set[str]) -> None:
@@ -115,6 +117,26 @@ def test_mistrals_ids_are_short_in_relayed_messages_too() -> None:
     assert ids[1] == "abcdefGH9"
     fine = [messages[0] | {"tool_calls": messages[0]["tool_calls"][1:]}, messages[2]]
     assert sent(relayed("mistral", fine)) == fine
+
+
+@pytest.mark.parametrize("kind", ["openai", "fireworks", "mistral"])
+def test_a_signature_inside_an_id_reaches_no_provider(kind: str) -> None:
+    framed = wrap("abcdefGH9", "c2ln", "gemini")
+    bare = {name: value for name, value in CALL.items() if name != "extra_content"}
+    messages = [
+        {"role": "assistant", "content": None, "tool_calls": [{**bare, "id": framed}]},
+        {"role": "tool", "tool_call_id": framed, "content": framed},
+    ]
+    called, answered = sent(relayed(kind, messages))
+    assert called["tool_calls"] == [{**bare, "id": "abcdefGH9"}]
+    assert answered == {"role": "tool", "tool_call_id": "abcdefGH9", "content": framed}
+
+
+def test_a_body_that_only_speaks_of_framed_ids_keeps_its_bytes() -> None:
+    text = '[{"role":"user",  "content":"x__signed__gemini-bAAAA"}, {"role":"tool","tool_call_id":"x__signed__"}]'
+    body = f'{{"messages": {text},"model":"m"}}'.encode()
+    request = adapter_of("openai").encode(CHAT.parse("c", body, ()), deployment(), CHAT, {})
+    assert text.encode() in request.body
 
 
 @given(st.lists(st.text(max_size=12)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -86,3 +87,17 @@ def test_every_recorded_answer_comes_back_to_anthropic_as_it_was(record: Any) ->
     refusals = [part for item in response["output"] for part in item.get("content", ()) if part["type"] == "refusal"]
     expected = original(record) + [{"type": "text", "text": part["refusal"]} for part in refusals]
     assert merged(spoken(response["output"])) == merged(expected)
+
+
+def test_ids_of_another_provider_that_anthropic_refuses_are_written_otherwise() -> None:
+    items = [
+        {"role": "user", "content": "hi"},
+        *({"type": "function_call", "call_id": one, "name": "search", "arguments": "{}"} for one in ("f.a:0", "f_a_0")),
+        *({"type": "function_call_output", "call_id": one, "output": one} for one in ("f.a:0", "f_a_0")),
+    ]
+    request = ADAPTER.encode(a_call(input=items, tools=TOOLS), a_deployment("claude-opus-4-5"), RESPONSES, {})
+    called, answered = json.loads(request.body)["messages"][1:]
+    used = [block["id"] for block in called["content"]]
+    assert all(re.fullmatch("[a-zA-Z0-9_-]+", one) for one in used)
+    assert [block["tool_use_id"] for block in answered["content"]] == used
+    assert len(set(used)) == 2

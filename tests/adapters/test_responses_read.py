@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 
+from adapters._signatures import wrap
 from gateway.core.blocks import (
     Audio,
     Block,
@@ -53,6 +54,16 @@ def refused(**fields: Any) -> BadRequest:
 
 def user(*parts: dict[str, Any]) -> dict[str, Any]:
     return {"role": "user", "content": list(parts)}
+
+
+def test_an_id_that_holds_a_signature_is_read_as_both() -> None:
+    framed = wrap("c1", "c2ln", "gemini")
+    called, answered = turns(
+        {"type": "function_call", "call_id": framed, "name": "f", "arguments": "{}"},
+        {"type": "function_call_output", "call_id": framed, "output": "x"},
+    )
+    assert called == ("assistant", (ToolCall("c1", "f", "{}", "c2ln", provider="gemini"),))
+    assert answered == ("user", (ToolResult("c1", (Text("x"),)),))
 
 
 def test_a_text_and_instructions_are_two_turns() -> None:

@@ -10,6 +10,7 @@ import pytest
 from adapters import openai, vllm
 from adapters._responses_relay import StreamRelay, UnaryRelay
 from adapters._responses_usage import read_usage
+from adapters._signatures import wrap
 from adapters.dialects._responses_seal import Seal, seal
 from gateway.core.errors import BadRequest, Reason, StreamCut, UpstreamError
 from gateway.core.types import Deployment
@@ -62,6 +63,24 @@ def test_a_request_goes_as_it_came_but_for_the_models_name() -> None:
     assert (request.method, request.path, request.warnings) == (b"POST", b"/v1/responses", ())
     assert json.loads(request.body) == {**json.loads(call.body), "model": "gpt-x"}
     assert b'"unknown":{"a": [1.0]}' in request.body
+
+
+def test_a_signature_inside_an_id_reaches_no_provider() -> None:
+    framed = wrap("c1", "c2ln", "gemini")
+    items = [
+        {"role": "user", "content": framed},
+        {**CALL, "call_id": framed},
+        {"type": "function_call_output", "call_id": framed, "output": framed},
+        {"type": "function_call_output", "call_id": "c2", "output": framed},
+    ]
+    request = openai.adapter().encode(a_call(input=items), DEPLOYMENT, RESPONSES, {})
+    assert json.loads(request.body)["input"] == [
+        items[0],
+        {**CALL, "call_id": "c1"},
+        {**items[2], "call_id": "c1"},
+        items[3],
+    ]
+    assert request.warnings == ()
 
 
 def test_what_only_the_gateway_sets_does_not_reach_vllm() -> None:

@@ -82,3 +82,22 @@ async def test_a_prompt_that_is_too_long_is_told_in_the_words_that_clients_know(
     provider.faults["demo"] = [Fault("context")]
     with pytest.raises(anthropic.BadRequestError, match="prompt is too long"):
         await client.messages.create(model="only", messages=HELLO, max_tokens=200)
+
+
+async def test_what_cannot_be_said_is_told_by_the_place_where_the_caller_wrote_it(
+    provider: Simulator, client: AsyncAnthropic
+) -> None:
+    kept: Any = [{"type": "image", "source": {"type": "file", "file_id": "file_1"}}]
+    with pytest.raises(anthropic.BadRequestError, match=r"messages\.0\.content\.0"):
+        await client.messages.create(
+            model="only", max_tokens=9, system="be brief", messages=[{"role": "user", "content": kept}]
+        )
+    failed: Any = [
+        {"role": "user", "content": "Ask."},
+        {"role": "assistant", "content": [{"type": "tool_use", "id": "t", "name": "get_weather", "input": {}}]},
+        {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t", "content": "x", "is_error": True}]},
+    ]
+    raw = await client.messages.with_raw_response.create(
+        model="only", max_tokens=99, system="be brief", messages=failed, tools=[WEATHER]
+    )
+    assert raw.headers["x-headgate-warnings"].startswith("messages.2.content.0.is_error: ")
