@@ -40,8 +40,10 @@ class Cleaner:
 
     def concerns(self, body: bytes) -> bool:
         """Says whether a body may hold what the provider refuses."""
-        if self._refused and any(trace in body for trace in _TRACES):
-            return True
+        if self._refused:
+            for trace in _TRACES:
+                if trace in body:
+                    return True
         return _FRAMED in body or (self._short_ids and _IDS in body)
 
     def clean(self, messages: msgspec.Raw, declarations: Declarations) -> msgspec.Raw:

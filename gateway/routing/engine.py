@@ -168,6 +168,8 @@ class Routing:
         if refusal is None and not candidates:
             missing = ", ".join(dict.fromkeys(removal.why for removal in removed[before:]))
             message = f"no permitted deployment of route {route.name!r} can do: {missing}"
+            if missing == request.call.endpoint:
+                message += " (each serves what its `endpoints` list, by default chat, completions and embeddings)"
             refusal = Refusal(BadRequest, message, "unsupported_capability")
         enabled = tuple([deployment for deployment in candidates if deployment.disabled is None])
         removed += [
