@@ -50,16 +50,23 @@ Why a target is missed, and what was tried: [decisions](decisions/README.md).
 """
 
 
+def built() -> str:
+    """Says how the interpreter was built: by its own account, which Debian's does not give."""
+    if sys.base_prefix == "/usr" and Path("/etc/debian_version").exists():
+        return (
+            "Debian's, built with profile-guided optimisation"  # its packaging: debian/rules, `--enable-optimizations`
+        )
+    optimised = "--enable-optimizations" in (sysconfig.get_config_var("CONFIG_ARGS") or "")
+    return f"built {'with' if optimised else 'without'} --enable-optimizations"
+
+
 def head(installed: list[peers.Peer], absent: list[str]) -> str:
     """Says how and on what it was measured."""
     wrk = subprocess.run(["wrk", "-v"], capture_output=True, text=True, check=False).stdout.split("[")[0].strip()
     nginx = subprocess.run([nginx_program(), "-v"], capture_output=True, text=True, check=True).stderr.strip()
     models = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
     model = models[0].split(":")[1].strip() if models else "unknown"
-    optimised = "--enable-optimizations" in (sysconfig.get_config_var("CONFIG_ARGS") or "")
-    versions = [
-        f"CPython {platform.python_version()} (built {'with' if optimised else 'without'} --enable-optimizations)"
-    ]
+    versions = [f"CPython {platform.python_version()} ({built()})"]
     versions += [f"{name} {version(name)}" for name in ("uvloop", "httptools", "uvicorn", "msgspec")]
     versions += [nginx.removeprefix("nginx version: "), wrk, *(peer.version for peer in installed)]
     return _HEAD.format(
