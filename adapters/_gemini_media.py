@@ -72,7 +72,7 @@ def image(block: Image, fetched: Fetched, where: str) -> dict[str, Json]:
     if block.url is not None:
         return _by_url(block.url, fetched, "image/jpeg", where)
     if block.file_id is not None:
-        return {"fileData": _file_data(block.file_id, block.media_type, None)}
+        return _kept(block.file_id, block.media_type, None, where)
     return _inline(block.data or "", block.media_type, where)
 
 
@@ -88,7 +88,7 @@ def document(block: Document, fetched: Fetched, where: str) -> dict[str, Json]:
     if block.url is not None:
         return _by_url(block.url, fetched, "application/pdf", where)
     if block.file_id is not None:
-        return {"fileData": _file_data(block.file_id, block.media_type, block.name)}
+        return _kept(block.file_id, block.media_type, block.name, where)
     if block.data is None:
         raise BadRequest(f"{where} has no content", param=where)
     return _inline(block.data, block.media_type or _named(block.name or ""), where)
@@ -118,6 +118,13 @@ def _by_url(url: str, fetched: Fetched, otherwise: str, where: str) -> dict[str,
         raise BadRequest(f"{where}: its URL must be https, gs or data", param=where)
     # Nobody fetched it for us: Google may (https://ai.google.dev/gemini-api/docs/file-input-methods#external-urls).
     return {"fileData": {"mimeType": _named(url) or otherwise, "fileUri": url}}
+
+
+def _kept(name: str, media_type: str | None, shown: str | None, where: str) -> dict[str, Json]:
+    """Writes a file that Google keeps; an id of another provider's is none of its."""
+    if not (name.startswith("files/") or _is_googles(name)):
+        raise BadRequest(f"{where}: Google keeps no file {name[:80]!r}: send its content", param=where)
+    return {"fileData": _file_data(name, media_type, shown)}
 
 
 def _file_data(uri: str, media_type: str | None, name: str | None) -> dict[str, Json]:

@@ -67,3 +67,10 @@ def test_an_image_by_its_id_is_googles_or_refused(kind: str) -> None:
     with pytest.raises(BadRequest) as caught:
         encoded(kind, type="image", source=kept)
     assert caught.value.param == "messages.0.content.0"
+
+
+@pytest.mark.parametrize("type", ["image", "document"])
+def test_a_file_that_another_provider_keeps_is_refused_at_googles(type: str) -> None:
+    with pytest.raises(BadRequest) as caught:
+        encoded("gemini", type=type, source={"type": "file", "file_id": "file_011C"})
+    assert caught.value.param == "messages.0.content.0"
