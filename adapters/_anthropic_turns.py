@@ -13,6 +13,7 @@ from adapters._anthropic_ids import safe_id
 from adapters._anthropic_media import document, image
 from adapters._anthropic_model import Model
 from adapters._blocks import Declarations
+from adapters._signatures import holds
 from adapters._tool_calls import OpenCalls, arguments_of
 from gateway.core.blocks import (
     Audio,
@@ -223,7 +224,7 @@ class _Turns:
             return [{"type": "text", "text": block.text}] if block.text.strip() else []
         if isinstance(block, Text):
             return [_marked(_cited(block), block.cache)] if block.text.strip() else []
-        if isinstance(block, Thinking) and block.signature and block.provider in (None, PROVIDER):
+        if isinstance(block, Thinking) and block.signature and holds(block.provider, PROVIDER):
             return [{"type": "thinking", "thinking": block.text, "signature": block.signature}]
         if isinstance(block, RedactedThinking) and block.provider in (None, PROVIDER):
             return [{"type": "redacted_thinking", "data": block.data}]

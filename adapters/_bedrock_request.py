@@ -6,6 +6,7 @@ of bedrock-runtime (1.44).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Final
 from urllib.parse import quote
@@ -22,6 +23,7 @@ from gateway.core.blocks import Conversation, Json
 from gateway.core.errors import BadRequest
 from gateway.core.types import Call, Deployment
 
+_NOT_IN_PROVIDER: Final = re.compile("[^a-z0-9_]")  # the alphabet of `adapters._signatures`
 _MARKERS_MAX: Final = 4  # https://docs.aws.amazon.com/bedrock/latest/userguide/prompt-caching.html (2026-11)
 _STOPS_MAX: Final = 2500
 
@@ -49,7 +51,7 @@ _SERVICE_TIERS: Final = frozenset({"default", "priority", "flex", "reserved"})
 def provider_of(deployment: Deployment) -> str:
     """Returns whose reasoning and blocks these are: no maker's model reads what another's has signed or encrypted."""
     maker, dot, _ = base_model(deployment).partition(".")
-    return f"bedrock.{maker}" if dot else "bedrock"
+    return f"bedrock_{_NOT_IN_PROVIDER.sub('_', maker.lower())}" if dot else "bedrock"
 
 
 def path_of(deployment: Deployment, operation: str) -> bytes:

@@ -14,6 +14,7 @@ from adapters._bedrock_model import Family
 from adapters._bedrock_tools import cache_point
 from adapters._blocks import Declarations
 from adapters._documents import unfolded
+from adapters._signatures import holds
 from adapters._tool_calls import OpenCalls, arguments_of
 from adapters._tool_names import distinct
 from gateway.core.adapter import Fetched
@@ -239,10 +240,9 @@ class _Turns:
         if isinstance(block, Text | Refusal):
             cache = block.cache if isinstance(block, Text) else None
             return self._marked({"text": block.text}, cache) if block.text.strip() else []
-        own = getattr(block, "provider", None) in (None, self._provider)
-        if isinstance(block, Thinking) and block.signature and own:
+        if isinstance(block, Thinking) and block.signature and holds(block.provider, self._provider):
             return [{"reasoningContent": {"reasoningText": {"text": block.text, "signature": block.signature}}}]
-        if isinstance(block, RedactedThinking) and own:
+        if isinstance(block, RedactedThinking) and block.provider in (None, self._provider):
             return [{"reasoningContent": {"redactedContent": block.data}}]
         if isinstance(block, Opaque) and block.provider == self._provider:
             return [block.value] if _REPLAYED & block.value.keys() else []

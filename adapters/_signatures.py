@@ -18,7 +18,19 @@ from typing import Final
 
 MARK: Final = "__signed__"  # what a body without any wrapped id does not hold: one search tells
 
+# Claude's signatures hold wherever Claude runs: Anthropic says that one made on its API, on Bedrock or on Google Cloud
+# works on the others (https://platform.claude.com/docs/en/build-with-claude/extended-thinking, "Thinking encryption",
+# 2026-11). Vertex carries Anthropic's own name, for its wire is Anthropic's. It says so of signatures alone: redacted
+# thinking goes back to the place that it is from. Of no other maker's signatures is anything like it written down, and
+# Google's are refused at another of its places ("Corrupted thought signature", recorded 2026-08).
+_CLAUDES: Final = frozenset({"anthropic", "bedrock_anthropic"})
+
 _WRAPPED: Final = re.compile(rf"(.*){MARK}([a-z0-9_]*)-([btx])([A-Za-z0-9_-]*)", re.DOTALL)
+
+
+def holds(provider: str | None, at: str) -> bool:
+    """Says whether a provider's signature is worth anything at another; one that nobody claims is taken on trust."""
+    return provider is None or provider == at or (provider in _CLAUDES and at in _CLAUDES)
 
 
 def wrap(id: str, signature: str | None, provider: str | None) -> str:

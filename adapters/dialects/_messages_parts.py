@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from adapters._blocks import UNREADABLE
-from adapters._signatures import wrap
+from adapters._signatures import holds, wrap
 from adapters.dialects._messages_read import OF_BLOCK, PROVIDER
 from gateway.core.blocks import Finished, ImagePart, Json, OpaqueBlock, ThinkingEnd
 from gateway.core.money import Usage
@@ -82,8 +82,8 @@ def ending(event: Finished | None, called: bool, refusal: str) -> dict[str, Json
 
 
 def signature(event: ThinkingEnd) -> str:
-    """Returns the signature of a thinking block: Anthropic's bare, any other framed, which Anthropic never sees."""
-    if event.provider == PROVIDER and event.id is None:
+    """Returns the signature of a thinking block: bare where it holds at Anthropic, else framed: it never goes there."""
+    if event.provider is not None and event.id is None and holds(event.provider, PROVIDER):
         return event.signature or ""
     return wrap(event.id or "", event.signature or "", event.provider)
 

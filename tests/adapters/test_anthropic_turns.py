@@ -212,6 +212,16 @@ def test_reasoning_of_another_provider_or_without_a_signature_is_left_out_and_de
         assert request.warnings[0].startswith("messages: ")
 
 
+def test_reasoning_that_a_claude_at_bedrock_signed_goes_on_and_its_encrypted_one_does_not() -> None:
+    signed = {**THOUGHT, "provider": "bedrock_anthropic"}
+    redacted = {"type": "redacted_thinking", "data": "xyz", "provider": "bedrock_anthropic"}
+    history = [asks(), {"role": "assistant", "content": "a", "thinking_blocks": [signed, redacted]}, asks()]
+    request = encode(messages=history)
+    spoken = json.loads(request.body)["messages"][1]["content"]
+    assert spoken == [{"type": "thinking", "thinking": "hm", "signature": "sig"}, text("a")]
+    assert request.warnings[0].startswith("messages: ")
+
+
 def test_a_tool_loop_begun_without_thinking_goes_on_without_it() -> None:
     history = [asks(), calls("a"), answers("a")]
     request = encode(tools=[SEARCH], messages=history, reasoning_effort="high")

@@ -153,7 +153,7 @@ def test_reasoning_is_signed_by_its_maker() -> None:
     message = told((None, [*deltas, {"reasoningContent": {"signature": "sig"}}]), said("so"))
     assert message["reasoning_content"] == "hm"
     assert message["thinking_blocks"] == [
-        {"type": "thinking", "thinking": "hm", "signature": "sig", "provider": "bedrock.anthropic"}
+        {"type": "thinking", "thinking": "hm", "signature": "sig", "provider": "bedrock_anthropic"}
     ]
 
 

@@ -118,11 +118,11 @@ def test_ids_that_converse_does_not_take_are_changed_alike_on_both_sides() -> No
 
 
 def thought(**fields: Any) -> dict[str, Any]:
-    return {"type": "thinking", "thinking": "hm", "signature": "sig", "provider": "bedrock.anthropic", **fields}
+    return {"type": "thinking", "thinking": "hm", "signature": "sig", "provider": "bedrock_anthropic", **fields}
 
 
 def test_reasoning_goes_back_signed_and_before_what_it_led_to() -> None:
-    redacted = {"type": "redacted_thinking", "data": "AAAA", "provider": "bedrock.anthropic"}
+    redacted = {"type": "redacted_thinking", "data": "AAAA", "provider": "bedrock_anthropic"}
     spoken = calls("c1", thinking_blocks=[thought(), redacted], content="so")
     written = turns(asks(), spoken, answers("c1"), tools=[SEARCH])
     assert written[1]["content"] == [
@@ -137,16 +137,27 @@ def test_reasoning_goes_back_signed_and_before_what_it_led_to() -> None:
 @pytest.mark.parametrize(
     ("model", "block"),
     [
-        (SONNET, thought(provider="anthropic")),
-        (SONNET, thought(provider="bedrock.openai")),
+        (SONNET, thought(provider="vertex")),
+        (SONNET, thought(provider="bedrock_openai")),
         (NOVA, thought()),
-        (SONNET, {"type": "thinking", "thinking": "hm", "provider": "bedrock.anthropic"}),
+        (SONNET, {"type": "thinking", "thinking": "hm", "provider": "bedrock_anthropic"}),
     ],
 )
 def test_reasoning_that_this_maker_did_not_sign_stays_here(model: str, block: dict[str, Any]) -> None:
     messages = [asks(), says(thinking_blocks=[block]), asks()]
     assert turns(*messages, model=model)[1]["content"] == [{"text": "ok"}]
     assert "did not sign" in warned(model, messages=messages)
+
+
+@pytest.mark.parametrize("provider", ["anthropic", None])
+def test_reasoning_that_a_claude_signed_elsewhere_goes_on_and_its_encrypted_one_does_not(provider: str | None) -> None:
+    redacted = {"type": "redacted_thinking", "data": "AAAA", "provider": "anthropic"}
+    block = {name: value for name, value in thought(provider=provider).items() if value is not None}
+    written = turns(asks(), says(thinking_blocks=[block, redacted]), asks())
+    assert written[1]["content"] == [
+        {"reasoningContent": {"reasoningText": {"text": "hm", "signature": "sig"}}},
+        {"text": "ok"},
+    ]
 
 
 def test_a_thinking_loop_that_kept_its_reasoning_goes_on_thinking() -> None:
@@ -158,7 +169,7 @@ def test_a_thinking_loop_that_kept_its_reasoning_goes_on_thinking() -> None:
 def test_blocks_of_bedrocks_own_tools_go_back_to_their_maker_alone() -> None:
     use = {"toolUse": {"toolUseId": "s1", "name": "nova_grounding", "type": "server_tool_use", "input": {"query": "q"}}}
     result = {"toolResult": {"toolUseId": "s1", "content": [{"text": "[HIDDEN]"}], "type": "nova_grounding_result"}}
-    kept = [{"provider": "bedrock.amazon", "block": block} for block in (use, result, {"trace": {"guardrail": {}}})]
+    kept = [{"provider": "bedrock_amazon", "block": block} for block in (use, result, {"trace": {"guardrail": {}}})]
     grounding = [{"type": "systemTool", "systemTool": {"name": "nova_grounding"}}]
     written = turns(asks(), says(provider_blocks=kept), asks(), model=NOVA, tools=grounding)
     assert written[1]["content"] == [use, result, {"text": "ok"}]

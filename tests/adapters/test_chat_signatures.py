@@ -90,3 +90,12 @@ def test_a_reasoning_block_keeps_its_id() -> None:
     said = message(ThinkingDelta("hm"), ThinkingEnd("sig", provider="openai", id="rs_1"), stream=False)
     thought = CHAT.conversation(call(messages=[{"role": "user", "content": "hi"}, said])).messages[1].content[0]
     assert getattr(thought, "id", None) == "rs_1"
+
+
+@pytest.mark.parametrize("provider", ["gemini", "vertex"])
+def test_the_field_says_which_place_of_googles_signed(provider: str) -> None:
+    begin = ToolCallBegin(0, "c", "f", signature=SIGNATURE, provider=provider)
+    said = message(TextDelta("so"), TextEnd("dGV4dA==", provider), begin, ToolCallDelta(0, "{}"), stream=False)
+    said["tool_calls"][0]["id"] = "c"  # of a client that makes ids of its own
+    read = CHAT.conversation(call(messages=[{"role": "user", "content": "hi"}, said])).messages[1].content
+    assert [getattr(block, "provider", None) for block in read] == [provider, provider]

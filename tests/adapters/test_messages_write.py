@@ -387,3 +387,14 @@ def test_an_error_is_of_anthropics_form(error: CallError, kind: str, message: st
 def test_reasoning_that_nobody_signed_is_framed_as_nobodys() -> None:
     said = message(ThinkingDelta("hm"), TextDelta("so"), Finished("stop"))
     assert said["content"][0]["signature"] == wrap("", "", None) != ""
+
+
+@pytest.mark.parametrize("provider", ["anthropic", "bedrock_anthropic"])
+def test_a_claudes_signature_is_its_own_wherever_it_ran_and_its_encrypted_reasoning_is_the_places(
+    provider: str,
+) -> None:
+    said = message(
+        ThinkingDelta("hm"), ThinkingEnd("c2ln", provider=provider), ThinkingEnd(redacted="ZW5j", provider=provider)
+    )
+    assert said["content"][0]["signature"] == "c2ln"
+    assert returned(said) == (Thinking("hm", "c2ln", "anthropic"), RedactedThinking("ZW5j", provider))

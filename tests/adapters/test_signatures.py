@@ -4,7 +4,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from adapters._signatures import MARK, unwrap, wrap
+from adapters._signatures import MARK, holds, unwrap, wrap
 
 IDS = st.text("abcXYZ019_-", max_size=30)
 PROVIDERS = st.none() | st.from_regex(r"[a-z][a-z0-9_]{0,12}", fullmatch=True)
@@ -38,3 +38,20 @@ def test_what_only_looks_wrapped_is_an_id(id):
 def test_a_signature_in_base64_does_not_grow():
     signature = "CikBVKhc7nF/+w==" * 1
     assert len(wrap("", signature, "gemini")) <= len(MARK) + len("gemini") + 2 + len(signature)
+
+
+@pytest.mark.parametrize(
+    ("provider", "at", "expected"),
+    [
+        ("anthropic", "bedrock_anthropic", True),
+        ("bedrock_anthropic", "anthropic", True),
+        ("bedrock_anthropic", "bedrock_anthropic", True),
+        ("bedrock_anthropic", "bedrock_amazon", False),
+        ("anthropic", "gemini", False),
+        ("gemini", "vertex", False),
+        ("vertex", "gemini", False),
+        (None, "anthropic", True),
+    ],
+)
+def test_claudes_signatures_hold_wherever_it_runs_and_googles_at_their_place(provider, at, expected):
+    assert holds(provider, at) is expected
