@@ -18,30 +18,35 @@ _decode: Final = msgspec.json.Decoder().decode
 _encode: Final = msgspec.json.Encoder().encode
 _MARK: Final = MARK.encode()
 _ID_OF: Final = {"tool_use": "id", "tool_result": "tool_use_id"}
-_JSON: Final = (b"content-type", b"application/json")
+JSON: Final = (b"content-type", b"application/json")
 
 
 def relayed(call: Call, deployment: Deployment, path: bytes, version: Headers) -> UpstreamRequest:
-    """Splices the model's name; every other member keeps its bytes and its place.
-
-    Only where the history holds what we framed of another provider is it opened: reasoning that Anthropic did not sign
-    goes no further, and ids are as they were; those of another provider's that Anthropic refuses are written otherwise.
-    """
-    members = _decode_members(call.body)
+    """Splices the model's name; every other member keeps its bytes and its place."""
+    declarations = Declarations(call.strict)
+    members = opened(call, declarations)
     members["model"] = msgspec.Raw(_encode(deployment.model))
-    warnings: tuple[str, ...] = ()
-    if _MARK in call.body:
-        declarations = Declarations(call.strict)
-        _unframe(members, declarations)
-        warnings = declarations.warnings
-    if has_odd_ids(bytes(members.get("messages", b""))):
-        _rename(members)
-    headers = (_JSON, *call.forwarded)
+    headers = (JSON, *call.forwarded)
     if not any(name == b"anthropic-version" for name, _ in call.forwarded):
         headers = (*headers, *version)
     if any(name == b"anthropic-beta" for name, _ in call.forwarded):
         path += b"?beta=true"  # as Anthropic's own clients ask where they name a beta
-    return UpstreamRequest(path, _encode(members), headers=headers, warnings=warnings)
+    return UpstreamRequest(path, _encode(members), headers=headers, warnings=declarations.warnings)
+
+
+def opened(call: Call, declarations: Declarations) -> dict[str, msgspec.Raw]:
+    """Returns the body's members, each with its bytes.
+
+    Only where the history holds what we framed of another provider is it changed: reasoning that Anthropic did not
+    sign goes no further, and ids are as they were; those of another provider's that Anthropic refuses are written
+    otherwise.
+    """
+    members = _decode_members(call.body)
+    if _MARK in call.body:
+        _unframe(members, declarations)
+    if has_odd_ids(bytes(members.get("messages", b""))):
+        _rename(members)
+    return members
 
 
 def _unframe(members: dict[str, msgspec.Raw], declarations: Declarations) -> None:

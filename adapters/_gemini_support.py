@@ -42,7 +42,7 @@ VERTEX: Final = Support(
         *_QUIRKS,
         Quirk("signatures of AI Studio are none here, nor the reverse: each is of its place", "recorded, 2026-08"),
         Quirk(
-            "Anthropic's models are asked through rawPredict, in Anthropic's words",
+            "Anthropic's models are asked through rawPredict, in Anthropic's words: a relay for callers of Messages",
             "https://docs.cloud.google.com/vertex-ai/generative-ai/docs/partner-models/claude/use-claude, 2026-11",
         ),
         Quirk(

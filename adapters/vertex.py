@@ -16,12 +16,14 @@ import msgspec
 from adapters._anthropic_decoders import StreamDecoder, UnaryDecoder
 from adapters._anthropic_errors import fault as anthropic_fault
 from adapters._anthropic_model import model_of
+from adapters._anthropic_relay import CountRelay, StreamRelay, UnaryRelay
 from adapters._anthropic_request import encode_request
 from adapters._anthropic_tools import Answering, answering
 from adapters._blocks import UNREADABLE
 from adapters._gemini_embeddings import at_vertex
 from adapters._gemini_errors import fault
 from adapters._gemini_request import encode_body, encode_json
+from adapters._vertex_relay import VERSION, relayed
 from adapters.gemini import decoder, needed, verb
 from gateway.core.adapter import Decoder, Fetch, Fetched, UpstreamRequest
 from gateway.core.blocks import Block, Conversation, Document, Image, ToolResult
@@ -40,7 +42,12 @@ _PARTNER_BASE: Final = "/v1"
 
 _ANTHROPIC: Final = "anthropic"
 _GOOGLE: Final = "google"
-_ANTHROPIC_VERSION: Final = "vertex-2023-10-16"
+
+_RELAYED: Final = "messages"  # the callers' dialect that is the wire of Anthropic's models
+_COUNTER: Final = "count-tokens"  # stands where a model's name does
+
+# The fields of a request to count: https://docs.cloud.google.com/vertex-ai/docs/reference/rest (countTokens, 2026-11).
+_COUNTED: Final = frozenset({"contents", "systemInstruction", "tools", "generationConfig"})
 
 
 def base_url(region: str | None) -> str:
@@ -68,6 +75,9 @@ class VertexAdapter:
     def encode(self, call: Call, deployment: Deployment, dialect: Dialect, fetched: Fetched) -> UpstreamRequest:
         """Writes the request; raises BadRequest naming the field that the model cannot express."""
         publisher, model = _published(deployment)
+        if publisher == _ANTHROPIC and call.dialect == _RELAYED:
+            base = _base(deployment, publisher, _COUNTER if call.counting else model, _PARTNER_BASE)
+            return relayed(call, base, model, fetched)
         if publisher == _ANTHROPIC:
             return self._messages(call, deployment, dialect, fetched, model)
         base = _base(deployment, publisher, model, _GEMINI_BASE)
@@ -77,11 +87,15 @@ class VertexAdapter:
                 f"{base}:{embedding.verb}".encode(), encode_json(embedding.body), warnings=embedding.warnings
             )
         body, warnings = encode_body(call, dialect.conversation(call), deployment, self.name, fetched)
+        if call.counting:
+            body = {name: value for name, value in body.items() if name in _COUNTED}
         return UpstreamRequest(f"{base}:{verb(call)}".encode(), encode_json(body), warnings=warnings)
 
     def decoder(self, call: Call, deployment: Deployment, dialect: Dialect) -> Decoder:
         if _published(deployment)[0] != _ANTHROPIC:
             return decoder(call, deployment, dialect, self.name)
+        if call.dialect == _RELAYED:
+            return CountRelay() if call.counting else StreamRelay() if call.stream else UnaryRelay()
 
         def undo() -> Answering:
             return answering(dialect.conversation(call), model_of(deployment))
@@ -103,7 +117,7 @@ class VertexAdapter:
         request = encode_request(call, conversation, deployment)
         body = msgspec.json.decode(request.body)
         del body["model"]
-        body["anthropic_version"] = _ANTHROPIC_VERSION
+        body["anthropic_version"] = VERSION
         method = "streamRawPredict" if call.stream else "rawPredict"
         path = f"{_base(deployment, _ANTHROPIC, model, _PARTNER_BASE)}:{method}".encode()
         return msgspec.structs.replace(request, path=path, body=encode_json(body))
