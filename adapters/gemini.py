@@ -13,6 +13,7 @@ import msgspec
 
 from adapters import _embeddings
 from adapters._blocks import UNREADABLE
+from adapters._counts import CountDecoder
 from adapters._gemini_decoders import StreamDecoder, UnaryDecoder
 from adapters._gemini_embeddings import at_studio, read_vectors
 from adapters._gemini_errors import fault
@@ -52,6 +53,8 @@ class GeminiAdapter:
                 f"{base}:{embedding.verb}".encode(), encode_json(embedding.body), warnings=embedding.warnings
             )
         body, warnings = encode_body(call, dialect.conversation(call), deployment, self.name, fetched)
+        if call.counting:  # whole, as it would be asked: beside it `contents` alone could be counted
+            body = {"generateContentRequest": {"model": resource, **body}}
         return UpstreamRequest(f"{base}:{verb(call)}".encode(), encode_json(body), warnings=warnings)
 
     def decoder(self, call: Call, deployment: Deployment, dialect: Dialect) -> Decoder:
@@ -73,6 +76,8 @@ def needed(call: Call) -> Sequence[Fetch]:
 
 def verb(call: Call) -> str:
     """Returns the method's name, and the query that makes a stream an event stream."""
+    if call.counting:
+        return "countTokens"  # https://ai.google.dev/api/tokens (2026-11)
     return "streamGenerateContent?alt=sse" if call.stream else "generateContent"
 
 
@@ -80,6 +85,9 @@ def decoder(call: Call, deployment: Deployment, dialect: Dialect, provider: str)
     """Returns a fresh decoder; `provider` is whose signatures the answer carries."""
     if call.endpoint == "embeddings":
         return _embeddings.decoder(call, deployment, dialect, read_vectors)
+
+    if call.counting:
+        return CountDecoder(dialect.writer(call, deployment.model), "totalTokens")
 
     def undo() -> Mapping[str, str]:
         return callers_names(dialect.conversation(call))

@@ -9,8 +9,17 @@ from __future__ import annotations
 
 from typing import Final
 
+import msgspec
+
+from adapters._counts import CountDecoder
 from adapters._openai_quirks import RESPONSES
 from adapters.openai import Quirks, Relay
+from gateway.core.adapter import Decoder, Fetched, UpstreamRequest
+from gateway.core.dialect import Dialect
+from gateway.core.types import Call, Deployment
+
+_decode: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_encode: Final = msgspec.json.Encoder().encode
 
 # Extensions through which one caller could touch another
 # (https://docs.vllm.ai/en/latest/serving/online_serving/openai_compatible_server/, 2026-11): `cache_salt` chooses
@@ -26,6 +35,29 @@ QUIRKS: Final = Quirks(
 )
 
 
-def adapter() -> Relay:
+# What of a chat request decides its prompt
+# (https://docs.vllm.ai/en/latest/serving/online_serving/openai_compatible_server/, Tokenizer API, 2026-11).
+_COUNTED: Final = frozenset({"model", "messages", "tools", "chat_template_kwargs"})
+
+
+class Vllm(Relay):
+    """vLLM's server: a relay that counts a prompt's tokens too, with the model's own tokenizer and chat template."""
+
+    def encode(self, call: Call, deployment: Deployment, dialect: Dialect, fetched: Fetched) -> UpstreamRequest:
+        """Writes the request; a count's is the chat's, as far as the template sees it, at `/tokenize` of the server."""
+        request = super().encode(call, deployment, dialect, fetched)
+        if not call.counting:
+            return request
+        body = {name: value for name, value in _decode(request.body).items() if name in _COUNTED}
+        path = deployment.base_path.removesuffix(b"/v1") + b"/tokenize"
+        return msgspec.structs.replace(request, path=path, body=_encode(body))
+
+    def decoder(self, call: Call, deployment: Deployment, dialect: Dialect) -> Decoder:
+        if call.counting:
+            return CountDecoder(dialect.writer(call, deployment.model), "count")
+        return super().decoder(call, deployment, dialect)
+
+
+def adapter() -> Vllm:
     """Returns the adapter of a vLLM server or a pool of them."""
-    return Relay("vllm", QUIRKS)
+    return Vllm("vllm", QUIRKS)

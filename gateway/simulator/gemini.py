@@ -46,6 +46,8 @@ STREAM: Final = "streamGenerateContent"
 GENERATE: Final = "generateContent"
 PARTNERS: Final = {"rawPredict": False, "streamRawPredict": True}  # of Anthropic's models at Vertex
 EMBED: Final = ("embedContent", "batchEmbedContents", "predict")
+COUNT: Final = "countTokens"
+COUNTER: Final = "count-tokens"  # stands for a model where Anthropic's at Vertex count
 
 
 def called(path: str) -> tuple[str, str] | None:
@@ -148,6 +150,13 @@ class Generate:
         elif status == 429:
             error["details"] = [_detail("RetryInfo", retryDelay="7s")]
         return msgspec.json.encode({"error": error})
+
+
+def count_tokens(model: str, body: dict[str, Json]) -> bytes:
+    """Answers :countTokens, which asks with a whole request (AI Studio) or with its parts (Vertex); raises Refused."""
+    asked = Generate().read({**(body.get("generateContentRequest") or body), "model": model})
+    details = [{"modality": "TEXT", "tokenCount": asked.input_tokens}]
+    return msgspec.json.encode({"totalTokens": asked.input_tokens, "promptTokensDetails": details})
 
 
 def embeddings(model: str, method: str, body: dict[str, Json]) -> bytes:

@@ -20,6 +20,7 @@ from gateway.simulator.media import ENDPOINTS, form
 from gateway.simulator.play import End, Refused, Reply, Step, perform, plain, refusal
 from gateway.simulator.wire import Wire
 
+_ASIDE: Final = frozenset({*gemini.EMBED, gemini.COUNT})  # methods that no model answers
 _KEPT_REQUESTS: Final = 1000
 _KEPT_BYTES: Final = 64 * 1024 * 1024
 _MARKED_PREFIXES: Final = 1024
@@ -171,7 +172,7 @@ class Simulator:
         try:
             if media is not None and seen.method == "POST":
                 return self._media(seen, media)
-            if wire is None or seen.method != "POST" or method in gemini.EMBED:
+            if wire is None or seen.method != "POST" or method in _ASIDE or model == gemini.COUNTER:
                 return self._aside(seen, path), None
             return self._ask(seen, wire, model, method)
         except Refused as refused:
@@ -295,7 +296,11 @@ class Simulator:
             if (fault := self._fault(seen, body)) is not None and (refused := refusal(fault)) is not None:
                 raise refused
             return _json(openai.embeddings(body))
-        if path.endswith("/messages/count_tokens") and seen.method == "POST":
+        if method == gemini.COUNT and seen.method == "POST":
+            return _json(gemini.count_tokens(model, _object(seen)))
+        if self.wire == "vllm" and path == "/tokenize" and seen.method == "POST":
+            return _json(vllm.tokenize(_object(seen)))
+        if (path.endswith("/messages/count_tokens") or model == gemini.COUNTER) and seen.method == "POST":
             return _json(anthropic.count_tokens(_object(seen)))
         if "/responses/" in path:
             return _json(self._responses.kept(seen.method, path))

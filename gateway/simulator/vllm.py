@@ -122,6 +122,12 @@ class VllmCompletions(_House, Completions):
     """POST /v1/completions as vLLM answers it."""
 
 
+def tokenize(body: dict[str, Json]) -> bytes:
+    """Answers POST /tokenize of a chat; raises Refused."""
+    count = VllmChat().read(body).input_tokens
+    return msgspec.json.encode({"count": count, "max_model_len": MAX_MODEL_LEN, "tokens": list(range(count))})
+
+
 def models(names: tuple[str, ...]) -> bytes:
     """Answers GET /v1/models, with the window that a gateway plans by."""
     data: list[Json] = [

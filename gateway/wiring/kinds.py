@@ -101,13 +101,14 @@ WIRES: Final[Mapping[str, Wire]] = {
         signer=aws.signer,
         support=BEDROCK,
     ),
-    "gemini": Wire(gemini.adapter, gemini.BASE_URL, serves=_CHAT_AND_EMBEDDINGS, support=GEMINI),
+    "gemini": Wire(gemini.adapter, gemini.BASE_URL, serves=_CHAT_AND_EMBEDDINGS, counts=True, support=GEMINI),
     "vertex": Wire(
         vertex.adapter,
         vertex.base_url(None),
         needs_key=False,  # the surroundings may have an identity
         serves=_CHAT_AND_EMBEDDINGS,
         settings=google.SETTINGS,
+        counts=True,
         signer=google.signer,
         address=vertex.base_url,
         support=VERTEX,
@@ -119,6 +120,7 @@ WIRES: Final[Mapping[str, Wire]] = {
         needs_key=False,
         path="/v1",
         serves=_OPENAI_FAMILIES | {"transcriptions", "rerank"},
+        counts=True,
         support=_speaks(vllm.QUIRKS),
     ),
     "azure": Wire(
