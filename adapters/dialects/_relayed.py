@@ -29,6 +29,7 @@ class Relayed:
     """The parts of a dialect that nobody asks of a wire that is relayed as it is."""
 
     name = ""
+    numbered = False
     endpoint = ""
     path = ""
 
@@ -47,7 +48,7 @@ class Relayed:
     def error(self, error: CallError) -> bytes:
         return error_body(error)
 
-    def error_event(self, error: CallError) -> bytes:
+    def error_event(self, error: CallError, after: bytes = b"") -> bytes:
         return error_event(error)
 
     def replay(self, body: bytes, streamed: bool, call: Call, usage: Usage | None = None) -> bytes:

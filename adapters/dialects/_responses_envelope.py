@@ -5,6 +5,7 @@ Source: https://platform.openai.com/docs/api-reference/responses/object (2026-11
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Final
 
@@ -124,19 +125,22 @@ def reason_of(finished: Finished, refused: bool) -> dict[str, str] | None:
     return {"reason": "content_filter"} if finished.finish == "content_filter" else {}
 
 
-def error_event(error: CallError) -> bytes:
-    """Writes an error as a stream's last event.
+_NUMBER: Final = re.compile(rb'"sequence_number": ?(\d+)')
 
-    OpenAI's schema has its words in the event itself, its SDKs raise on a member `error`: both are there. The number
-    of the event before is not known where this is written, and no client counts on that of an error.
+
+def error_event(error: CallError, after: bytes = b"") -> bytes:
+    """Writes an error as a stream's last event, numbered as the next after the last one that `after` holds.
+
+    OpenAI's schema has its words in the event itself, its SDKs raise on a member `error`: both are there.
     """
+    numbers = _NUMBER.findall(after)  # within a text the quotes would be escaped
     told = {"message": error.message, "type": error.type, "param": error.param, "code": error.code}
     event = {
         "type": "error",
         "code": error.code,
         "message": error.message,
         "param": error.param,
-        "sequence_number": 0,
+        "sequence_number": int(numbers[-1]) + 1 if numbers else 0,
         "error": told,
     }
     return b"event: error\ndata: " + _encode(event) + b"\n\n"

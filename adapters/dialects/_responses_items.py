@@ -14,7 +14,7 @@ import msgspec
 from adapters._signatures import unwrap
 from adapters.dialects._callers_words import Turn
 from adapters.dialects._chat_fields import boolean, data_url, objects, required, string, wrong
-from adapters.dialects._responses_seal import BlockSeal, CallSeal, RedactedSeal, TextSeal, unseal
+from adapters.dialects._responses_seal import BlockSeal, RedactedSeal, TextSeal, unseal
 from gateway.core.blocks import (
     Audio,
     Block,
@@ -74,12 +74,11 @@ def _read(instructions: str | None, given: Json) -> _Reader:
 
 
 class _Reader:
-    """Gathers turns; a signature over a call waits for it."""
+    """Gathers turns."""
 
     def __init__(self) -> None:
         self.turns: list[Message] = []
         self.places: list[list[str]] = []  # of the blocks of each turn
-        self._signed: dict[str, CallSeal] = {}
 
     def add(self, role: str, blocks: tuple[Block, ...], *places: str) -> None:
         """Adds blocks, to the assistant's turn where that goes on; an item that says nothing is no turn.
@@ -132,9 +131,6 @@ class _Reader:
 
     def _call(self, item: Mapping[str, Json], arguments: str, where: str, custom: bool) -> None:
         call_id, signature, provider = unwrap(required(item, "call_id", where))
-        signed = self._signed.pop(call_id, None)
-        if signed is not None:
-            signature, provider = signed.signature, signed.provider
         self.add(
             "assistant",
             (
@@ -167,8 +163,6 @@ class _Reader:
         sealed = unseal(encrypted, f"{where}.encrypted_content")
         if sealed is None:
             self.add("assistant", (Thinking(text, encrypted, PROVIDER, name),), where)
-        elif isinstance(sealed, CallSeal):
-            self._signed[sealed.call_id] = sealed
         elif isinstance(sealed, TextSeal):
             self._sign_text(sealed)
         elif isinstance(sealed, RedactedSeal):
@@ -234,8 +228,7 @@ def _image(part: Mapping[str, Json], where: str, cache: Json) -> Block:
     detail = string(part, "detail", where)
     url = string(part, "image_url", where)
     if url is None:
-        file_id = required(part, "file_id", where)
-        return Document(file_id=file_id, cache=cache)
+        return Image(file_id=required(part, "file_id", where), detail=detail, cache=cache)
     if not url.startswith("data:"):
         return Image(url=url, detail=detail, cache=cache)
     media_type, data = data_url(url, f"{where}.image_url")

@@ -2,8 +2,9 @@
 
 Clients that keep their conversation themselves (`store: false`) send reasoning items back as they came
 (https://platform.openai.com/docs/guides/reasoning, 2026-11), so whatever has no field of its own rides there: the
-signature over reasoning, redacted reasoning, a signature over a text or a tool call, a whole block of one provider.
-It is JSON after a versioned prefix, and not base64: the detectors of sensitivity read what they can of it.
+signature over reasoning, redacted reasoning, a signature over a text, a whole block of one provider. One over a tool
+call rides in its `call_id` (`adapters._signatures`), as in the other dialects. It is JSON after a versioned prefix, and
+not base64: the detectors of sensitivity read what they can of it.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ PREFIX: Final = "hg1."
 
 
 class Seal(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="of", tag="thinking"):
-    """The signature over a reasoning item's own text."""
+    """The signature over a reasoning item's own text; without one, whose the reasoning is."""
 
-    signature: str
+    signature: str | None = None
     provider: str | None = None
     id: str | None = None
 
@@ -41,14 +42,6 @@ class TextSeal(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="of", 
     provider: str | None = None
 
 
-class CallSeal(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="of", tag="call"):
-    """The signature over a tool call after the item."""
-
-    call_id: str
-    signature: str
-    provider: str | None = None
-
-
 class BlockSeal(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="of", tag="block"):
     """A block that only its provider knows."""
 
@@ -56,7 +49,7 @@ class BlockSeal(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="of",
     value: Json
 
 
-Sealed = Seal | RedactedSeal | TextSeal | CallSeal | BlockSeal
+Sealed = Seal | RedactedSeal | TextSeal | BlockSeal
 
 _encode: Final = msgspec.json.Encoder().encode
 _decode: Final = msgspec.json.Decoder(Sealed).decode

@@ -11,10 +11,12 @@ from typing import Final
 
 import msgspec
 
+from adapters._blocks import UNREADABLE
+from adapters._signatures import wrap
 from adapters.dialects._citations import placed, titled
 from adapters.dialects._responses_envelope import Envelope, reason_of
 from adapters.dialects._responses_envelope import minted as _minted
-from adapters.dialects._responses_seal import BlockSeal, CallSeal, RedactedSeal, Seal, Sealed, TextSeal, seal
+from adapters.dialects._responses_seal import BlockSeal, RedactedSeal, Seal, Sealed, TextSeal, seal
 from gateway.core.blocks import (
     Begin,
     Citation,
@@ -50,7 +52,10 @@ def writer(call: Call, model: str) -> Writer:
 
 
 class _Call:
-    """A tool call that is open: all of them are until the answer ends, for a provider may mix their arguments."""
+    """A tool call that is open: until its arguments are whole and something follows, or until the answer ends.
+
+    That another call has begun is no sign: a provider may mix their arguments.
+    """
 
     __slots__ = ("item", "pieces", "place")
 
@@ -58,6 +63,15 @@ class _Call:
         self.item = item
         self.place = place
         self.pieces: list[str] = []
+
+    def is_whole(self) -> bool:
+        """Says whether the arguments are a JSON object, to which nothing can be added; of plain text nobody knows."""
+        if self.item["type"] == "custom_tool_call":
+            return False
+        try:
+            return isinstance(msgspec.json.decode("".join(self.pieces)), dict)
+        except UNREADABLE:
+            return False
 
 
 class _Answer:
@@ -181,7 +195,9 @@ class _Answer:
     # -- items -----------------------------------------------------------------------------------------------------
 
     def _open(self, prefix: str, **fields: Json) -> dict[str, Json]:
-        """Opens an item at the end of the output."""
+        """Opens an item at the end of the output; calls before it that are whole are told so."""
+        for index in [index for index, call in self._calls.items() if call.is_whole()]:
+            self._close_call(self._calls.pop(index), "completed")
         item = {"id": _minted(prefix, self._id, len(self._output)), **fields}
         self._output.append(item)
         self._say("response.output_item.added", output_index=len(self._output) - 1, item=item)
@@ -331,7 +347,7 @@ class _Answer:
             self._carry(RedactedSeal(event.redacted, event.provider))
         elif event.signature is None:
             if thinking:
-                self._close_item()
+                self._close_item("completed", Seal(None, event.provider, event.id) if event.provider else None)
         elif thinking:
             self._close_item("completed", Seal(event.signature, event.provider, event.id))
         else:
@@ -342,18 +358,19 @@ class _Answer:
 
     def _call(self, event: ToolCallBegin) -> None:
         self._close_item()
-        if event.signature is not None:
-            self._carry(CallSeal(event.id, event.signature, event.provider))
+        call_id = wrap(event.id, event.signature, event.provider)
         if event.custom:
-            item = self._open("ctc", type="custom_tool_call", call_id=event.id, name=event.name, input="")
+            item = self._open("ctc", type="custom_tool_call", call_id=call_id, name=event.name, input="")
         else:
             item = self._open(
-                "fc", type="function_call", status="in_progress", call_id=event.id, name=event.name, arguments=""
+                "fc", type="function_call", status="in_progress", call_id=call_id, name=event.name, arguments=""
             )
         self._calls[event.index] = _Call(item, len(self._output) - 1)
 
     def _argue(self, event: ToolCallDelta) -> None:
-        call = self._calls[event.index]
+        call = self._calls.get(event.index)
+        if call is None:
+            return  # of a call that was whole: nothing can follow an object but blanks
         call.pieces.append(event.arguments)
         custom = call.item["type"] == "custom_tool_call"
         self._say(

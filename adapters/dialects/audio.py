@@ -40,7 +40,7 @@ class SpeechDialect(Relayed):
             opaque=True,
         )
 
-    def error_event(self, error: CallError) -> bytes:
+    def error_event(self, error: CallError, after: bytes = b"") -> bytes:
         """Returns nothing: there is no place for words in sound, and the connection is broken off instead."""
         return b""
 

@@ -44,6 +44,7 @@ class CompletionsDialect:
     """The caller's wire of `POST /v1/completions`; relayed only, no provider's other wire is written from it."""
 
     name = "completions"
+    numbered = False
     endpoint = "completions"
 
     def parse(self, call_id: str, body: bytes, headers: Headers, received_at: int = 0) -> Call:
@@ -91,7 +92,7 @@ class CompletionsDialect:
     def error(self, error: CallError) -> bytes:
         return error_body(error)
 
-    def error_event(self, error: CallError) -> bytes:
+    def error_event(self, error: CallError, after: bytes = b"") -> bytes:
         return error_event(error)
 
     def replay(self, body: bytes, streamed: bool, call: Call, usage: Usage | None = None) -> bytes:

@@ -27,6 +27,7 @@ class CountTokensDialect:
     """The caller's wire of `POST /v1/messages/count_tokens`; a writer takes `Metered`, and nothing else counts."""
 
     name = "count_tokens"
+    numbered = False
     endpoint = "chat"
 
     def parse(self, call_id: str, body: bytes, headers: Headers, received_at: int = 0) -> Call:
@@ -48,7 +49,7 @@ class CountTokensDialect:
     def error(self, error: CallError) -> bytes:
         return error_body(error)
 
-    def error_event(self, error: CallError) -> bytes:
+    def error_event(self, error: CallError, after: bytes = b"") -> bytes:
         return error_event(error)
 
     def replay(self, body: bytes, streamed: bool, call: Call, usage: Usage | None = None) -> bytes:

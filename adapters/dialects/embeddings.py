@@ -55,6 +55,7 @@ class EmbeddingsDialect:
     """The caller's wire of `POST /v1/embeddings`; never streamed."""
 
     name = "embeddings"
+    numbered = False
     endpoint = "embeddings"
 
     def parse(self, call_id: str, body: bytes, headers: Headers, received_at: int = 0) -> Call:
@@ -108,7 +109,7 @@ class EmbeddingsDialect:
     def error(self, error: CallError) -> bytes:
         return error_body(error)
 
-    def error_event(self, error: CallError) -> bytes:
+    def error_event(self, error: CallError, after: bytes = b"") -> bytes:
         return error_event(error)
 
     def replay(self, body: bytes, streamed: bool, call: Call, usage: Usage | None = None) -> bytes:

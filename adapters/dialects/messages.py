@@ -22,6 +22,7 @@ class MessagesDialect:
     """The caller's wire of `POST /v1/messages`."""
 
     name = "messages"
+    numbered = False
     endpoint = "chat"
 
     def parse(self, call_id: str, body: bytes, headers: Headers, received_at: int = 0) -> Call:
@@ -43,7 +44,7 @@ class MessagesDialect:
     def error(self, error: CallError) -> bytes:
         return error_body(error)
 
-    def error_event(self, error: CallError) -> bytes:
+    def error_event(self, error: CallError, after: bytes = b"") -> bytes:
         return error_event(error)
 
     def replay(self, body: bytes, streamed: bool, call: Call, usage: Usage | None = None) -> bytes:

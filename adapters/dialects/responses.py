@@ -95,6 +95,7 @@ class ResponsesDialect:
     """
 
     name = "responses"
+    numbered = True
     endpoint = "chat"
 
     def parse(self, call_id: str, body: bytes, headers: Headers, received_at: int = 0) -> Call:
@@ -145,8 +146,8 @@ class ResponsesDialect:
     def error(self, error: CallError) -> bytes:
         return error_body(error)
 
-    def error_event(self, error: CallError) -> bytes:
-        return error_event(error)
+    def error_event(self, error: CallError, after: bytes = b"") -> bytes:
+        return error_event(error, after)
 
     def replay(self, body: bytes, streamed: bool, call: Call, usage: Usage | None = None) -> bytes:
         """Rewrites a kept answer; its usage is always in it."""

@@ -29,6 +29,7 @@ class Dialect(Protocol):
     """A caller's wire."""
 
     name: str  # "chat"
+    numbered: bool  # its events have numbers: an error's follows from what was told before it
     endpoint: str  # the family it asks for: "chat", "completions", "embeddings"
 
     def parse(self, call_id: str, body: bytes, headers: Headers, received_at: int = 0) -> Call:
@@ -61,8 +62,8 @@ class Dialect(Protocol):
         """Writes an error as a body."""
         ...
 
-    def error_event(self, error: CallError) -> bytes:
-        """Writes an error in-band, as the end of a stream that has begun."""
+    def error_event(self, error: CallError, after: bytes = b"") -> bytes:
+        """Writes an error in-band, as the end of a stream that has begun; `after` is the piece that left before it."""
         ...
 
     def replay(self, body: bytes, streamed: bool, call: Call, usage: Usage | None = None) -> bytes:

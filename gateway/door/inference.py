@@ -18,13 +18,17 @@ from gateway.pipeline import Ask, Pipeline
 class Reply:
     """The caller's side of one answer, as the pipeline writes it."""
 
-    __slots__ = ("_call_id", "_dialect", "_more", "_send", "push", "started")
+    __slots__ = ("_call_id", "_dialect", "_last", "_more", "_push", "_send", "push", "started")
 
     def __init__(
         self, send: Send, dialect: Dialect, push: Callable[[bytes], bool] | None, call_id: str, more: RawHeaders
     ) -> None:
         self._send = send
         self.push = push
+        self._last = b""  # the newest piece, where the dialect numbers its events
+        if push is not None and dialect.numbered:
+            self._push = push
+            self.push = self._push_last
         self._dialect = dialect
         self._call_id = call_id
         self._more = more
@@ -39,7 +43,12 @@ class Reply:
 
     def write(self, data: bytes) -> Awaitable[None]:
         """Writes a piece; waits while the caller reads too slowly."""
+        self._last = data
         return self._send({"type": "http.response.body", "body": data, "more_body": True})
+
+    def _push_last(self, data: bytes) -> bool:
+        self._last = data
+        return self._push(data)
 
     def finish(self, data: bytes) -> Awaitable[None]:
         """Writes the last piece."""
@@ -51,7 +60,7 @@ class Reply:
         Where that has no words for it, the answer is left undone: its connection is then broken off, for all to see.
         """
         error.request_id = self._call_id
-        event = self._dialect.error_event(error)
+        event = self._dialect.error_event(error, self._last)
         if event:
             await self.finish(event)
 

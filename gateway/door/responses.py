@@ -68,12 +68,14 @@ async def _pass_on(exchange: Exchange, send: Send, dialect: Dialect, call_id: st
         return
     await send({"type": "http.response.start", "status": exchange.status, "headers": headers})
     loop = asyncio.get_running_loop()
+    last = b""
     try:
         while (piece := await exchange.next()) is not None:
             exchange.expires_at = loop.time() + 60.0
             await send({"type": "http.response.body", "body": piece, "more_body": True})
+            last = piece
     except UpstreamError as error:
-        end = dialect.error_event(unanswered(error, deployment))
+        end = dialect.error_event(unanswered(error, deployment), last)
         await send({"type": "http.response.body", "body": end})
         return
     await send({"type": "http.response.body", "body": b""})

@@ -146,3 +146,13 @@ def test_short_ids_are_short_no_two_alike_and_the_same_every_time(ids: list[str]
     assert len(set(short.values())) == len(short)
     assert all(len(one) == 9 and one.isascii() and one.isalnum() for one in short.values())
     assert short_ids(ids) == short
+
+
+@pytest.mark.parametrize("kind", ["openai", "vllm", "groq"])
+def test_ids_go_without_the_signatures_of_other_providers(kind: str) -> None:
+    signed = wrap("call_1", "c2ln", "gemini")
+    called = {"role": "assistant", "content": None, "tool_calls": [{**CALL, "id": signed}]}
+    asked = [{"role": "user", "content": signed}, called, {"role": "tool", "tool_call_id": signed, "content": "1"}]
+    user, assistant, tool = sent(relayed(kind, asked))
+    assert (assistant["tool_calls"][0]["id"], tool["tool_call_id"]) == ("call_1", "call_1")
+    assert user["content"] == signed

@@ -105,6 +105,19 @@ def test_reasoning_that_another_provider_signed_is_left_out_and_declared() -> No
     assert json.loads(untouched.body)["input"] == [quoted, own]
 
 
+def test_ids_of_tool_calls_go_without_the_signatures_of_other_providers() -> None:
+    signed = wrap("call_1", "c2ln", "gemini")
+    asked = [
+        {"role": "user", "content": f"what is {signed}?"},
+        {"type": "function_call", "call_id": signed, "name": "f", "arguments": "{}"},
+        {"type": "function_call_output", "call_id": signed, "output": "1"},
+    ]
+    request = openai.adapter().encode(a_call(strict=True, input=asked), DEPLOYMENT, RESPONSES, {})
+    sent = json.loads(request.body)["input"]
+    assert [item.get("call_id") for item in sent] == [None, "call_1", "call_1"]
+    assert sent[0] == asked[0]
+
+
 # -- streams -------------------------------------------------------------------------------------------------------
 
 

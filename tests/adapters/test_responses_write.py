@@ -19,11 +19,14 @@ from gateway.core.blocks import (
     ImagePart,
     Metered,
     RefusalDelta,
+    Text,
     TextDelta,
     ThinkingDelta,
     ThinkingEnd,
+    ToolCall,
     ToolCallBegin,
     ToolCallDelta,
+    ToolResult,
 )
 from gateway.core.errors import Overloaded
 from gateway.core.money import Usage
@@ -263,3 +266,59 @@ def test_an_error_in_band_is_valid_and_raised_by_sdks() -> None:
     published = schema("ResponseErrorEvent")
     assert published is None or published.is_valid(event)
     assert json.loads(RESPONSES.error(error))["error"]["code"] == "overloaded"
+
+
+def test_an_error_in_band_has_the_next_number() -> None:
+    one = RESPONSES.writer(a_call(stream=True), "m")
+    pieces = [one.write(event) for event in (BEGIN, TextDelta("a"), TextDelta('"sequence_number":99'))]
+    for number, after in enumerate(pieces):
+        numbers = [event["sequence_number"] for event in _read(b"".join(pieces[: number + 1]))]
+        (error,) = _read(RESPONSES.error_event(Overloaded("busy"), after))
+        assert error["sequence_number"] == numbers[-1] + 1
+    (alone,) = _read(RESPONSES.error_event(Overloaded("busy")))
+    assert alone["sequence_number"] == 0
+
+
+def _read(stream: bytes) -> list[dict[str, Any]]:
+    return [json.loads(block.split(b"data: ")[1]) for block in stream.split(b"\n\n")[:-1]]
+
+
+def test_a_tool_call_is_told_whole_when_something_follows_it() -> None:
+    first = [BEGIN, ToolCallBegin(0, "c0", "f"), ToolCallDelta(0, '{"a":'), ToolCallDelta(0, "1}")]
+    events = streamed([*first, ToolCallBegin(1, "c1", "f"), ToolCallDelta(1, "{}"), TextDelta("so"), Finished("stop")])
+    told = [(event["type"].removeprefix("response."), event.get("output_index")) for event in events]
+    done = [place for kind, place in told if kind == "output_item.done"]
+    assert done == [0, 1, 2]
+    assert told.index(("output_item.done", 0)) < told.index(("output_item.added", 1))
+    assert told.index(("output_item.done", 1)) < told.index(("output_item.added", 2))
+    assert [item.get("arguments") for item in reassembled(events)["output"]] == ['{"a":1}', "{}", None]
+
+
+def test_calls_whose_arguments_a_provider_mixes_stay_open() -> None:
+    mixed = [
+        BEGIN,
+        ToolCallBegin(0, "c0", "f"),
+        ToolCallDelta(0, '{"a":'),
+        ToolCallBegin(1, "c1", "f"),
+        ToolCallDelta(1, "{}"),
+        ToolCallDelta(0, "1}"),
+        ToolCallBegin(2, "c2", "note", custom=True),
+        ToolCallDelta(2, "{}"),
+        ToolCallDelta(0, " "),
+        TextDelta("so"),
+        ToolCallDelta(2, " more"),
+        Finished("tool_calls"),
+    ]
+    call, other, custom, _ = reassembled(streamed(mixed))["output"]
+    assert (call["arguments"], other["arguments"], custom["input"]) == ('{"a":1}', "{}", "{} more")
+    assert whole(mixed)["output"][0]["arguments"] == '{"a":1}'
+
+
+def test_a_signature_over_a_tool_call_rides_in_its_id_and_comes_back() -> None:
+    signed = [BEGIN, ToolCallBegin(0, "c0", "f", signature="c2ln", provider="gemini"), ToolCallDelta(0, "{}")]
+    (item,) = whole([*signed, Finished("tool_calls")])["output"]
+    assert item["call_id"].startswith("c0__signed__")
+    output = {"type": "function_call_output", "call_id": item["call_id"], "output": "1"}
+    turns = RESPONSES.conversation(a_call(input=[{"role": "user", "content": "hi"}, item, output])).messages
+    assert turns[1].content == (ToolCall("c0", "f", "{}", "c2ln", provider="gemini"),)
+    assert turns[2].content == (ToolResult("c0", (Text("1"),)),)
