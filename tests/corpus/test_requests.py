@@ -49,7 +49,7 @@ WIRES_SENT = (
     Wire(re.compile(rb"(?<!v2)(?<!api)/chat/completions"), chat.read, oracles.openai_chat, "chat"),
     Wire(re.compile(rb"/responses"), responses.read, oracles.openai_responses, "responses"),
     Wire(re.compile(rb"/messages"), messages.read, oracles.anthropic, "messages"),
-    Wire(re.compile(rb"awPredict"), messages.read, oracles.vertex_anthropic),
+    Wire(re.compile(rb"awPredict"), messages.read, oracles.vertex_anthropic, "messages"),
     Wire(re.compile(rb"enerateContent"), gemini.read, oracles.gemini),
     Wire(re.compile(rb"/converse"), converse.read, oracles.converse),
     Wire(re.compile(rb"/v2/chat"), cohere.read, oracles.cohere),
