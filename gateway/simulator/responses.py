@@ -153,14 +153,24 @@ def _frames(response: dict[str, Json], one: Answer) -> tuple[Frame, ...]:
         if item["type"] == "message":
             where = {**at, "content_index": 0}
             whole = item["content"][0]
-            say("head", "response.output_item.added", output_index=place, item={**item, "status": "in_progress", "content": []})
+            say(
+                "head",
+                "response.output_item.added",
+                output_index=place,
+                item={**item, "status": "in_progress", "content": []},
+            )
             say("head", "response.content_part.added", **where, part={**whole, "text": ""})
             for piece in one.pieces:
                 say("content", "response.output_text.delta", **where, delta=piece, logprobs=[])
             say("head", "response.output_text.done", **where, text=one.text, logprobs=[])
             say("head", "response.content_part.done", **where, part=whole)
         elif item["type"] == "function_call":
-            say("head", "response.output_item.added", output_index=place, item={**item, "status": "in_progress", "arguments": ""})
+            say(
+                "head",
+                "response.output_item.added",
+                output_index=place,
+                item={**item, "status": "in_progress", "arguments": ""},
+            )
             for piece in next(calls).pieces:
                 say("content", "response.function_call_arguments.delta", **at, delta=piece)
             written = {"name": item["name"], "arguments": item["arguments"]}

@@ -105,7 +105,7 @@ def environment(name: str, lock: Path) -> Path:
         if missing:
             _install([sys.executable, "-m", "venv", str(folder)], folder)
             pip = [str(folder / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", "--quiet", "install"]
-            # The lock names all there is; older pips (Debian's 23.0) want a hash for `pydantic[email]` beside pydantic's.
+            # The lock names all there is; pip 23.0 (Debian's) wants a hash for `pydantic[email]` beside pydantic's.
             _install([*pip, "--no-deps", "--require-hashes", "-r", str(lock)], folder)
     return folder
 
