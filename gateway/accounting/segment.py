@@ -1,9 +1,9 @@
 """One file of the journal, growing at its end: bytes that `append` took outlive this process, however it ends.
 
 Where the file system keeps its promise of room (`reserves`), a segment is a mapped file: appending copies into pages
-that the kernel owns, without a system call. Measured on ext4 in a serving process: 2 us a call for its two lines, 20
-by `write`. Elsewhere it is a `write` a line: on a file system that copies on write a reserved page may still find the
-disk full, and the process would be killed (SIGBUS) where it should refuse.
+that the kernel owns, without a system call (docs/decisions/0011 says what that gave). Elsewhere it is a `write` a
+line: on a file system that copies on write a reserved page may still find the disk full, and the process would be
+killed (SIGBUS) where it should refuse.
 """
 
 from __future__ import annotations
