@@ -1,7 +1,8 @@
-"""Whose an answer is that a provider keeps: an id belongs to the tenant that it was made for, and to no other.
+"""Whose an answer is that is kept: an id belongs to the tenant that it was made for, and to no other.
 
 Noted in this process before the answer's last byte leaves, so that its caller can go on from it at once; written to
-the store behind the call, by a thread of its own, so that other processes know it too. No content is kept.
+the store behind the call, by a thread of its own, so that other processes know it too. The content of what a provider
+keeps is nowhere here; that of translated answers is in this process's memory (`content`).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import structlog
 
 from gateway.core.errors import BadRequest, CallError, Overloaded
 from gateway.core.types import Call, Plan, Principal, Sensitivity
+from gateway.kept_content import KeptContent, Resumed, tenant_of
 from gateway.state.protocols import KeptRow, KeptStore, RowRefused, StoreUnavailable
 
 _log: Final = structlog.get_logger(__name__)
@@ -79,15 +81,11 @@ class Standing(msgspec.Struct, frozen=True):
         )
 
 
-def tenant_of(principal: Principal) -> str:
-    """Returns who shares what is kept: a team, or a key of none."""
-    return f"team:{principal.team}" if principal.team is not None else f"key:{principal.key}"
-
-
 class KeptAnswers:
     """Knows ids; `note` is the hot path: no thread, no await."""
 
-    def __init__(self, store: KeptStore) -> None:
+    def __init__(self, store: KeptStore, content: KeptContent) -> None:
+        self.content = content
         self._store = store
         self._known: OrderedDict[str, KeptRow] = OrderedDict()
         self._unwritten: queue.SimpleQueue[KeptRow | None] = queue.SimpleQueue()
@@ -138,12 +136,16 @@ class KeptAnswers:
                 self._remember(row)
         return row if row is not None and row.tenant == tenant_of(principal) else None
 
-    async def stand(self, call: Call, principal: Principal, levels: Sequence[str]) -> Standing:
-        """Finds what a call refers to.
+    async def stand(
+        self, call: Call, principal: Principal, levels: Sequence[str], resumed: Resumed | None = None
+    ) -> Standing:
+        """Finds what a call refers to at providers; what it was `resumed` from stands in it already.
 
         Raises UnknownAnswer for what is not this tenant's, BadRequest for references that are kept at two places.
         """
         level, deployment, field = 0, None, ""
+        if resumed is not None:
+            level, field = max(_rank(each, levels) for each in resumed.levels), resumed.field
         for reference in call.references:
             row = await self.find(reference.id, principal)
             if row is None:
@@ -157,7 +159,8 @@ class KeptAnswers:
                     param=reference.field,
                 )
             level = max(level, _rank(row.sensitivity, levels))
-            deployment, field = row.deployment, field or reference.field
+            if deployment is None:
+                deployment, field = row.deployment, reference.field
         return Standing(call, level, deployment, field)
 
     async def forget(self, name: str) -> None:

@@ -131,9 +131,8 @@ class Pipeline:
                 trace.call = _labelled(trace.call, ask.headers, snapshot.classifier.own_headers)
             trace.parsed_at = time.monotonic()
             standing = None
-            if trace.call.references:
-                standing = await self.services.kept.stand(trace.call, ask.principal, snapshot.levels)
-                trace.call = standing.call
+            if trace.call.kept or trace.call.references:
+                standing = await self._stand(snapshot, ask, trace)
             run = self._plan(snapshot, ask, trace, standing)
             if trace.call.counting:
                 await self._count(run, reply)
@@ -150,6 +149,23 @@ class Pipeline:
                     trace.refusal = error.message
                 self._booking.book(trace)
             raise
+
+    async def _stand(self, snapshot: Snapshot, ask: Ask, trace: Trace) -> Standing | None:
+        """Finds what a call goes on from: what is kept here is spliced into it, as if its caller had sent it."""
+        kept, call = self.services.kept, trace.call
+        resumed = kept.content.resume(call, ask.principal) if call.references else None
+        if resumed is not None:
+            whole = ask.dialect.parse(ask.id, resumed.body, ask.headers, call.received_at)
+            call = msgspec.structs.replace(whole, labels=call.labels)
+        keeping = kept.content.keeping(call, resumed)
+        if keeping is not None:
+            call = msgspec.structs.replace(call, keeping=keeping)
+        trace.call = call
+        if resumed is None and not call.references:
+            return None
+        standing = await kept.stand(call, ask.principal, snapshot.levels, resumed)
+        trace.call = standing.call
+        return standing
 
     def _plan(self, snapshot: Snapshot, ask: Ask, trace: Trace, standing: Standing | None) -> Run:
         services, call, principal = self.services, trace.call, ask.principal
@@ -350,6 +366,9 @@ class Pipeline:
         trace.answered(attempt, now, 200)
         trace.dropped_events += decoder.dropped
         self._keep(run, deployment.name)
+        if run.call.keeping is not None:
+            level = run.snapshot.levels[run.request.sensitivity.level]
+            self.services.kept.content.put(run.call, trace.principal, level, deployment.name)
         self._booking.book(trace)
 
     def _keep(self, run: Run, deployment: str) -> None:

@@ -1,7 +1,7 @@
-"""Asks a provider again about an answer that it keeps: to read it, its input, to cancel or to delete it.
+"""Comes back to an answer that is kept: to read it, its input, to cancel or to delete it.
 
-The caller must be of the tenant that the answer was made for; to anybody else there is no such answer. Nothing is
-asked of a model, so there is no receipt.
+The provider that keeps it is asked again; what is kept here is read here. The caller must be of the tenant that the
+answer was made for; to anybody else there is no such answer. Nothing is asked of a model, so there is no receipt.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ import asyncio
 import contextlib
 import re
 from typing import Final
+from urllib.parse import parse_qsl
 
 import msgspec
 
 from gateway.core.adapter import UpstreamRequest
-from gateway.core.errors import Overloaded, Reason, UpstreamError, unanswered
+from gateway.core.errors import BadRequest, Overloaded, Reason, UpstreamError, unanswered
 from gateway.core.types import Deployment, Endpoint, Principal
 from gateway.kept import UnknownAnswer
 from gateway.pipeline import Services
@@ -44,6 +45,39 @@ class Visit(msgspec.Struct, frozen=True):
     query: bytes = b""
 
 
+class Found(msgspec.Struct, frozen=True):
+    """What is said of an answer that is kept here, and who once gave it."""
+
+    body: bytes
+    deployment: str
+    streamed: bool = False
+
+
+def revisit_ours(services: Services, principal: Principal, visit: Visit) -> Found | None:
+    """Says what is asked of an answer that is kept in this process; None where it is not.
+
+    Raises BadRequest for what cannot be asked of one.
+    """
+    content = services.kept.content
+    kept = content.find(visit.id, principal)
+    if kept is None:
+        return None
+    query = dict(parse_qsl(visit.query.decode("latin-1")))
+    match visit.method, visit.action:
+        case "DELETE", _:
+            content.forget(kept)
+            return Found(content.wire.deleted(kept.id), kept.deployment)
+        case "POST", _:
+            raise BadRequest("Cannot cancel a synchronous response.", param="response_id")
+        case _, b"/input_items":
+            return Found(content.wire.page(kept.id, [piece.raw for piece in kept.given], query), kept.deployment)
+    if query.get("stream") != "true":
+        return Found(content.whole(kept), kept.deployment)
+    if "starting_after" in query:
+        raise BadRequest("starting_after: this answer's own events are not kept", param="starting_after")
+    return Found(content.wire.streamed(content.whole(kept)), kept.deployment, streamed=True)
+
+
 async def revisit(
     services: Services, snapshot: Snapshot, principal: Principal, visit: Visit
 ) -> tuple[Exchange, Deployment]:
@@ -51,12 +85,14 @@ async def revisit(
 
     Raises UnknownAnswer, Unanswered as the pipeline does, Overloaded where nobody can be asked.
     """
-    row = await services.kept.find(visit.id, principal) if _ID.fullmatch(visit.id) else None
+    ours = services.kept.content.wire.minted(visit.id)
+    row = await services.kept.find(visit.id, principal) if not ours and _ID.fullmatch(visit.id) else None
     deployment = None
     if row is not None:
         deployment = next((each for each in snapshot.deployments if each.name == row.deployment), None)
     if deployment is None:
-        raise UnknownAnswer(f"Response with id {visit.id[:80]!r} not found.", param="response_id")
+        why = f": {services.kept.content.why_missing()}" if ours else "."
+        raise UnknownAnswer(f"Response with id {visit.id[:80]!r} not found{why}", param="response_id")
     if deployment.disabled is not None or not deployment.endpoints:
         raise Overloaded(f"deployment {deployment.name!r}, which keeps the response, is disabled")
     error: UpstreamError | None = None

@@ -19,7 +19,7 @@ from gateway.core.types import Call
 
 _encode: Final = msgspec.json.Encoder().encode
 
-# Ids of what is written here hold this after their kind: no provider keeps what they name.
+# Ids of what is written here hold this after their kind: no provider keeps what they name, at most the gateway.
 MARK: Final = "_headgate_"
 _CALL: Final = "req_"
 
@@ -85,7 +85,11 @@ class Envelope:
     def response(
         self, output: list[Json], finished: Finished | None = None, usage: Usage | None = None, refused: bool = False
     ) -> dict[str, Json]:
-        """Returns the object: in progress, or as the answer `finished`; `refused` is an answer that says so itself."""
+        """Returns the object: in progress, or as the answer `finished`; `refused` is an answer that says so itself.
+
+        `store` says that it will be kept; whether it is not too large for that shows when it is whole (`left`).
+        """
+        keeping = self._call.keeping
         response: dict[str, Json] = {
             **self._head,
             "status": "in_progress",
@@ -93,8 +97,8 @@ class Envelope:
             "error": None,
             "incomplete_details": None,
             "output": output,
-            "previous_response_id": None,
-            "store": False,  # nobody keeps it, whatever was asked
+            "previous_response_id": keeping.previous if keeping is not None else None,
+            "store": keeping is not None and keeping.max_bytes > 0,
             **self._echo,
         }
         if finished is None:
@@ -110,6 +114,18 @@ class Envelope:
             if (tier := _TIERS.get(usage.service_tier or "")) is not None:
                 response["service_tier"] = tier
         return response
+
+    def left(self, response: dict[str, Json]) -> bytes:
+        """Writes a whole answer, and leaves it to be kept where it may be; a larger one says that it is not."""
+        written = _encode(response)
+        keeping = self._call.keeping
+        if keeping is not None and keeping.max_bytes:
+            if len(self._call.body) + len(written) <= keeping.max_bytes:
+                keeping.answer = written
+            else:
+                keeping.answer = None
+                written = _encode({**response, "store": False})
+        return written
 
 
 def reason_of(finished: Finished, refused: bool) -> dict[str, str] | None:

@@ -90,7 +90,9 @@ def conversation(call: Call) -> Conversation:
         user=string(body, "user"),
         metadata=object_of(body, "metadata") or None,
         service_tier=string(body, "service_tier"),
-        extra=_extra(body, text or {}, reasoning, include),
+        extra=_extra(
+            body, text or {}, reasoning, include, kept=call.keeping is not None and call.keeping.max_bytes > 0
+        ),
     )
 
 
@@ -114,11 +116,13 @@ def _include(value: Json) -> list[str]:
 
 
 def _extra(
-    body: Mapping[str, Json], text: Mapping[str, Json], reasoning: Mapping[str, Json], include: list[str]
+    body: Mapping[str, Json], text: Mapping[str, Json], reasoning: Mapping[str, Json], include: list[str], kept: bool
 ) -> dict[str, Json]:
     """Returns what has no name among the blocks, by the name that chat has for it where it has one."""
     extra = {name: value for name, value in body.items() if name not in _NAMED and value is not None}
-    if body.get("store") is True:  # asked for, and not what happens: where nothing was said, nothing is missed
+    if (
+        body.get("store") is True and not kept
+    ):  # asked for, and not what happens: where nothing was said, nothing is missed
         extra["store"] = True
     if text.get("verbosity") is not None:
         extra["verbosity"] = text["verbosity"]

@@ -27,7 +27,7 @@ def replay(body: bytes, streamed: bool, call: Call) -> bytes:
     """Rewrites a kept answer as `call` asks for it."""
     if streamed is call.stream:
         return body
-    return _dumps(_whole(body)) if streamed else _told(json.loads(body))
+    return _dumps(_whole(body)) if streamed else told(json.loads(body))
 
 
 def _dumps(value: Json) -> bytes:
@@ -45,7 +45,8 @@ def _whole(stream: bytes) -> Json:
     raise ValueError("a stream that never ended was kept")
 
 
-def _told(response: dict[str, Json]) -> bytes:
+def told(response: dict[str, Json]) -> bytes:
+    """Tells a Response as a stream."""
     begun = {name: value for name, value in response.items() if name not in ("usage", "completed_at")}
     begun |= {"status": "in_progress", "output": [], "incomplete_details": None}
     events: list[tuple[str, dict[str, Json]]] = [

@@ -124,7 +124,7 @@ class _Answer:
         return b""
 
     def end(self) -> bytes:
-        return _encode(self._close())
+        return self._close()
 
     def _say(self, kind: str, **fields: Json) -> None:
         """Tells of a step."""
@@ -183,14 +183,15 @@ class _Answer:
             self._say("response.created", response=response)
             self._say("response.in_progress", response=response)
 
-    def _close(self) -> dict[str, Json]:
+    def _close(self) -> bytes:
         """Returns the whole object, and tells of it."""
         self._begin()
         finished = self._finished or Finished("")
         self._close_items("incomplete")
         response = self._envelope.response(self._output, finished, self._usage, self._refused)
-        self._say(f"response.{response['status']}", response=response)
-        return response
+        written = self._envelope.left(response)
+        self._say(f"response.{response['status']}", response=msgspec.Raw(written))
+        return written
 
     # -- items -----------------------------------------------------------------------------------------------------
 

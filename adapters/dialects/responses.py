@@ -104,8 +104,6 @@ class ResponsesDialect:
         marks = read_headers(headers)
         references: list[Reference] = []
         needs, has_media = _needs(request, references)
-        for reference in references:
-            _refuse_minted(reference)
         # By place, in the order of `Call`: CPython compiles a call of more than fifteen keywords into a dict first.
         return Call(
             call_id,
@@ -154,16 +152,8 @@ class ResponsesDialect:
         return _responses_replay.replay(body, streamed, call)
 
 
-def _refuse_minted(reference: Reference) -> None:
-    """Refuses to go on from an answer that was written here: prompts and answers are kept nowhere."""
-    if is_minted(reference.id):
-        raise BadRequest(
-            f"{reference.field}: {reference.id[:80]!r} was answered by a provider that keeps no responses, and the "
-            "gateway keeps none either: send the items of the conversation in `input`, reasoning items included, "
-            "and `store: false`",
-            param=reference.field,
-            code="response_not_kept",
-        )
+def _reference(name: str, field: str) -> Reference:
+    return Reference(name, field, ours=is_minted(name))
 
 
 def _is_repeatable(request: _Request) -> bool:
@@ -182,7 +172,7 @@ def _needs(request: _Request, references: list[Reference]) -> tuple[frozenset[st
     needs: list[str] = []
     has_media = request.prompt is not None
     if request.previous_response_id is not None:
-        references.append(Reference(request.previous_response_id, "previous_response_id"))
+        references.append(_reference(request.previous_response_id, "previous_response_id"))
     named = request.conversation
     if named is not None and (name := named if isinstance(named, str) else named.id) is not None:
         references.append(Reference(name, "conversation", required=False))
@@ -197,7 +187,7 @@ def _needs(request: _Request, references: list[Reference]) -> tuple[frozenset[st
             if item.type in _OPAQUE_ITEMS:
                 has_media = True
             elif item.type == "item_reference" and item.id is not None:
-                references.append(Reference(item.id, f"input.{index}.id"))
+                references.append(_reference(item.id, f"input.{index}.id"))
             elif item.type == "reasoning" and item.id is not None and not (item.encrypted_content or item.content):
                 if is_minted(item.id):
                     continue

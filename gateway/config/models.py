@@ -12,7 +12,7 @@ from gateway.config.policies import Policies, SensitivitySettings, UnknownPrice
 from gateway.config.providers import Deployment, Provider
 from gateway.config.secret import Secret
 from gateway.config.section import Section
-from gateway.config.units import Address, Duration, KeyHash, Name, Network, Size, Unit, Url, split_address
+from gateway.config.units import Address, Duration, KeyHash, Name, Network, Size, SizeOrZero, Unit, Url, split_address
 
 SQLITE: Final = "sqlite:///"
 POSTGRES: Final = ("postgresql://", "postgres://")
@@ -98,6 +98,18 @@ class Cache(Section):
     max: Size = Field(default=512 * 2**20, gt=0, description="All answers together; the least used go first.")
     max_entry: Size = Field(default=2**20, gt=0, description="One answer; a larger one is not kept.")
     share: Literal["key", "team", "all"] = Field(default="team", description="Who may be given the same answer.")
+
+
+class Responses(Section):
+    """Answers to Responses that were translated: kept in this process's memory, so that calls go on from them by id."""
+
+    keep: SizeOrZero = Field(
+        default=64 * 2**20, description="All of them together; those used longest ago go first. `0` keeps none."
+    )
+    ttl: Duration = Field(default=3600.0, gt=0, description="How long one is kept after its last use.")
+    max_entry: Size = Field(
+        default=4 * 2**20, gt=0, description="One with the conversation it was made of; a larger one is not kept."
+    )
 
 
 class Limits(Section):
@@ -211,6 +223,7 @@ class Config(Section):
     sensitivity: SensitivitySettings = Field(default=SensitivitySettings(), description="How sensitive a call is.")
     policies: Policies = Field(default=Policies(), description="Guarantees, routes and their tests.")
     cache: Cache = Field(default=Cache(), description="Kept answers.")
+    responses: Responses = Field(default=Responses(), description="Kept Responses.")
     limits: Limits = Field(default=Limits(), description="How much work is taken on.")
     media: Media = Field(default=Media(), description="Media by URL.")
     breakers: Breakers = Field(default=Breakers(), description="When an endpoint rests.")

@@ -38,6 +38,11 @@ def size(value: object) -> int:
     return int(_measure(value, _BYTES, "size", "32MiB"))
 
 
+def size_or_zero(value: object) -> int:
+    """Reads a size, or 0 for nothing at all."""
+    return 0 if value == 0 and not isinstance(value, bool | str) else size(value)
+
+
 def usd(value: object) -> Decimal:
     """Reads dollars out of text, with at most nine decimals; raises ValueError for a YAML number, which is inexact."""
     if isinstance(value, Decimal):
@@ -153,6 +158,7 @@ class Unit:
 
 Duration = Annotated[float, BeforeValidator(duration), Unit("duration")]
 Size = Annotated[int, BeforeValidator(size), Unit("size")]
+SizeOrZero = Annotated[int, BeforeValidator(size_or_zero), Unit("size")]
 Usd = Annotated[Decimal, BeforeValidator(usd), Unit("dollars, as text")]
 Name = Annotated[str, BeforeValidator(name), Unit("name")]
 HeaderName = Annotated[str, BeforeValidator(header), Unit("header name")]

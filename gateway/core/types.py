@@ -14,6 +14,7 @@ import msgspec
 
 from gateway.core.errors import Reason
 from gateway.core.forms import Form
+from gateway.core.keeping import Keeping
 from gateway.core.money import Price
 
 Headers = tuple[tuple[bytes, bytes], ...]  # names in lower case
@@ -26,14 +27,16 @@ LABEL_PREFIXES: Final = (b"x-data-", b"x-headgate-")
 
 
 class Reference(msgspec.Struct, frozen=True, gc=False):
-    """An id that stands for content which a provider keeps, and the field that names it.
+    """An id that stands for content which is kept, and the field that names it.
 
     `required`: it can only be one that was made through here; of another nothing is known, and it counts as media.
+    `ours`: of an answer that was translated, which no provider keeps, and the gateway for a while.
     """
 
     id: str
     field: str
     required: bool = True
+    ours: bool = False
 
 
 class Call(msgspec.Struct, frozen=True, gc=False):
@@ -42,7 +45,7 @@ class Call(msgspec.Struct, frozen=True, gc=False):
     `endpoint` is the family ("chat", "completions", "embeddings"), `dialect` the caller's wire. `needs` are the
     capabilities the answer takes ("tools", "vision", "audio", "json_schema", "logprobs", "n", "file").
     `expected_input_tokens` comes from the body's size. `cache_control` and `timeout_s` are the caller's headers.
-    `references` name content that a provider keeps.
+    `references` name content that is kept.
     `forwarded` are those headers that a provider of the caller's own wire is to see. Of a call that is `counting`
     only the tokens of its prompt are asked for: there is no answer, and nothing is paid.
     Of a `form` the body is what its fields say. The answer to a call that is `opaque` may be any: sound, subtitles.
@@ -68,7 +71,8 @@ class Call(msgspec.Struct, frozen=True, gc=False):
     repeatable: bool = True  # False where the provider would do more than answer: search, or keep the conversation
     received_at: int = 0  # seconds since the epoch
     references: tuple[Reference, ...] = ()
-    kept: bool = False  # the provider may keep the answer, and the caller name it by its id
+    kept: bool = False  # whoever answers may keep the answer, and the caller name it by its id
+    keeping: Keeping | None = None  # of an answer that is translated, or goes on from one
     forwarded: Headers = ()
     counting: bool = False
     form: Form | None = None

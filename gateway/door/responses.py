@@ -1,4 +1,4 @@
-"""`/v1/responses/{id}`: an answer that its provider keeps, for the tenant that it was made for."""
+"""`/v1/responses/{id}`: an answer that its provider or the gateway keeps, for the tenant that it was made for."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import asyncio
 from gateway.core.dialect import Dialect
 from gateway.core.errors import CallError, ClientGone, UnknownPath, UpstreamError, WrongMethod, unanswered
 from gateway.door.app import Handler, Receive, Send, answer, answer_error
-from gateway.door.exchange import Message
+from gateway.door.exchange import Message, RawHeaders
 from gateway.door.guard import OpenGuard
 from gateway.pipeline import Pipeline
-from gateway.revisit import ACTIONS, Visit, revisit
+from gateway.revisit import ACTIONS, Visit, revisit, revisit_ours
 from gateway.upstream import Exchange
 
 _STREAM = b"text/event-stream"
@@ -27,6 +27,10 @@ def handler(pipeline: Pipeline, dialect: Dialect, guard: OpenGuard, prefix: str)
                 guard.check(scope["headers"], method)
             principal = pipeline.authenticate(scope["headers"])
             visit = _visit(scope, method, prefix)
+            if (found := revisit_ours(pipeline.services, principal, visit)) is not None:
+                kind = _STREAM if found.streamed else b"application/json"
+                await answer(send, 200, found.body, _headers(kind, call_id, found.deployment))
+                return
             exchange, deployment = await revisit(pipeline.services, pipeline.snapshot, principal, visit)
             try:
                 await _pass_on(exchange, send, dialect, call_id, deployment.name)
@@ -51,14 +55,18 @@ def _visit(scope: Message, method: str, prefix: str) -> Visit:
     return Visit(name, method, action, scope.get("query_string", b""))
 
 
-async def _pass_on(exchange: Exchange, send: Send, dialect: Dialect, call_id: str, deployment: str) -> None:
-    """Hands the provider's answer on: whole, or as the stream that it is."""
-    kind = next((value for name, value in exchange.headers if name == b"content-type"), b"application/json")
-    headers = [
+def _headers(kind: bytes, call_id: str, deployment: str) -> RawHeaders:
+    return [
         (b"content-type", kind),
         (b"x-request-id", call_id.encode()),
         (b"x-headgate-deployment", deployment.encode()),
     ]
+
+
+async def _pass_on(exchange: Exchange, send: Send, dialect: Dialect, call_id: str, deployment: str) -> None:
+    """Hands the provider's answer on: whole, or as the stream that it is."""
+    kind = next((value for name, value in exchange.headers if name == b"content-type"), b"application/json")
+    headers = _headers(kind, call_id, deployment)
     if not kind.lower().startswith(_STREAM):
         try:
             body = await exchange.read()

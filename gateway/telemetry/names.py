@@ -112,12 +112,16 @@ JOURNAL: Final = Metric(
 )
 CACHE_BYTES: Final = Metric("headgate_cache_bytes", "gauge", "Memory that kept answers take.", ())
 CACHE_ENTRIES: Final = Metric("headgate_cache_entries", "gauge", "Kept answers.", ())
+RESPONSES_BYTES: Final = Metric(
+    "headgate_kept_responses_bytes", "gauge", "Memory that translated Responses take, kept to be gone on from.", ()
+)
+RESPONSES: Final = Metric("headgate_kept_responses", "gauge", "Translated Responses that are kept.", ())
 BUILD: Final = Metric("headgate_build_info", "gauge", "Always 1; the version is its label.", ("version",))
 
 METRICS: Final = (
     CALLS, FAILED_ATTEMPTS, SHED, TTFT, TPOT, DURATION, OVERHEAD, TOKENS, COST, SAVED, UNPRICED, ESTIMATED, SUSPECT,
-    CACHE_LOOKUPS, CACHE_BYTES, CACHE_ENTRIES, IN_FLIGHT, QUEUED, CONNECTIONS, BREAKERS, BREAKER_CHANGES,
-    DROPPED_EVENTS, RELOADS, REVISION, JOURNAL, BUILD,
+    CACHE_LOOKUPS, CACHE_BYTES, CACHE_ENTRIES, RESPONSES_BYTES, RESPONSES, IN_FLIGHT, QUEUED, CONNECTIONS, BREAKERS,
+    BREAKER_CHANGES, DROPPED_EVENTS, RELOADS, REVISION, JOURNAL, BUILD,
 )  # fmt: skip
 
 BREAKER_STATES: Final = ("closed", "half-open", "open", "resting", "dead")

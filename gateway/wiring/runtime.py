@@ -13,6 +13,7 @@ from pathlib import Path
 
 import structlog
 
+from adapters.dialects._responses_kept import ResponsesWire
 from gateway.accounting.journal import Journal
 from gateway.accounting.ledger import Ledger
 from gateway.admission import Admission
@@ -27,6 +28,7 @@ from gateway.core.errors import ConfigError
 from gateway.core.money import Price
 from gateway.core.types import Endpoint, Origin
 from gateway.kept import KeptAnswers
+from gateway.kept_content import KeepSettings, KeptContent
 from gateway.measure import Measurements
 from gateway.pipeline import Pipeline, Services
 from gateway.prices import Catalogue
@@ -108,7 +110,7 @@ class Runtime:
             raise
         ledger = Ledger(journal, self.store)
         ledger.start()
-        kept = KeptAnswers(self.store)
+        kept = KeptAnswers(self.store, KeptContent(ResponsesWire()))
         kept.start()
         self.services = Services(
             transports=self._transports,
@@ -135,6 +137,7 @@ class Runtime:
             await self._simulator.close()
         if self._cached is not None:
             await self._cached.close()
+        self.services.kept.content.close()
         await asyncio.to_thread(self.services.kept.stop)
         await asyncio.to_thread(self.services.ledger.stop)
         await asyncio.to_thread(self.services.telemetry.close)
@@ -268,6 +271,7 @@ class Runtime:
         measurements.keep(loaded.config.deployments)
         self.services.admission.apply(_limits(loaded.config))
         self.services.breakers.apply(_breaker_settings(loaded.config))
+        self.services.kept.content.apply(_keep_settings(loaded.config))
 
     def _kept_here(self) -> list[MemoryResponseCache]:
         """Returns the cache of this process, where answers are not kept elsewhere."""
@@ -296,6 +300,9 @@ class Runtime:
         metrics.observe(names.JOURNAL, lambda: [((), ledger.journal.size_bytes)])
         metrics.observe(names.CACHE_BYTES, lambda: [((), cache.size_bytes) for cache in self._kept_here()])
         metrics.observe(names.CACHE_ENTRIES, lambda: [((), len(cache)) for cache in self._kept_here()])
+        content = services.kept.content
+        metrics.observe(names.RESPONSES_BYTES, lambda: [((), content.size_bytes)])
+        metrics.observe(names.RESPONSES, lambda: [((), len(content))])
         metrics.observe(names.CONNECTIONS, lambda: list(self._connections()))
         metrics.observe(
             names.BREAKERS,
@@ -321,6 +328,11 @@ async def _redis(url: str, ttl_s: float) -> ResponseCache:
 def _limits(config: Config) -> AdmissionLimits:
     deployments = {name: each.in_flight for name, each in config.deployments.items() if each.in_flight is not None}
     return AdmissionLimits(config.limits.in_flight, config.limits.queue, config.limits.queue_wait, deployments)
+
+
+def _keep_settings(config: Config) -> KeepSettings:
+    written = config.responses
+    return KeepSettings(written.keep, written.ttl, written.max_entry, config.server.max_body)
 
 
 def _breaker_settings(config: Config) -> BreakerSettings:

@@ -7,10 +7,12 @@ from collections.abc import Iterable, Iterator
 
 import pytest
 
+from adapters.dialects._responses_kept import ResponsesWire
 from gateway import kept
 from gateway.core.errors import BadRequest, Overloaded
 from gateway.core.types import Call, Deployment, Plan, Principal, Reference, Removal, Sensitivity
 from gateway.kept import KeptAnswers, Standing, UnknownAnswer
+from gateway.kept_content import KeptContent
 from gateway.state.protocols import KeptRow, RowRefused, StoreUnavailable
 from tests.patience import until
 
@@ -74,7 +76,7 @@ def shelf() -> Shelf:
 
 @pytest.fixture
 def answers(shelf: Shelf) -> Iterator[KeptAnswers]:
-    one = KeptAnswers(shelf)
+    one = KeptAnswers(shelf, KeptContent(ResponsesWire()))
     one.start()
     yield one
     shelf.gate.set()
@@ -107,7 +109,7 @@ async def test_an_id_is_known_here_before_it_is_written(shelf: Shelf, answers: K
 async def test_another_process_knows_it_from_the_store(shelf: Shelf, answers: KeptAnswers) -> None:
     answers.note(["resp_1"], ANN, "gpt", 1, LEVELS)
     await until(lambda: shelf.rows)
-    other = KeptAnswers(shelf)
+    other = KeptAnswers(shelf, KeptContent(ResponsesWire()))
     for _ in range(3):
         assert await other.find("resp_1", BEN) is not None
     assert shelf.asked == 1  # once asked, it is known
@@ -249,7 +251,7 @@ async def test_what_was_noted_while_the_store_was_away_is_written_when_it_is_bac
 
 
 def test_a_stop_writes_what_waits(shelf: Shelf) -> None:
-    one = KeptAnswers(shelf)
+    one = KeptAnswers(shelf, KeptContent(ResponsesWire()))
     one.note([f"resp_{number}" for number in range(1200)], ANN, "gpt", 1, LEVELS)
     one.start()
     one.stop()
@@ -259,7 +261,7 @@ def test_a_stop_writes_what_waits(shelf: Shelf) -> None:
 
 def test_a_row_that_the_store_does_not_take_costs_no_other(shelf: Shelf) -> None:
     shelf.refuses = "resp_2"
-    one = KeptAnswers(shelf)
+    one = KeptAnswers(shelf, KeptContent(ResponsesWire()))
     one.note(["resp_1", "resp_2", "resp_3"], ANN, "gpt", 1, LEVELS)
     one.start()
     one.stop()
@@ -268,7 +270,7 @@ def test_a_row_that_the_store_does_not_take_costs_no_other(shelf: Shelf) -> None
 
 async def test_old_ids_are_forgotten(shelf: Shelf) -> None:
     shelf.rows["resp_0"] = KeptRow("resp_0", "team:red", "gpt", "public", 0.0)
-    one = KeptAnswers(shelf)
+    one = KeptAnswers(shelf, KeptContent(ResponsesWire()))
     one.note(["resp_1"], ANN, "gpt", 1, LEVELS)
     one.start()
     one.stop()
@@ -277,7 +279,7 @@ async def test_old_ids_are_forgotten(shelf: Shelf) -> None:
 
 async def test_what_a_process_remembers_is_bounded(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kept, "REMEMBERED", 3)
-    one = KeptAnswers(shelf)
+    one = KeptAnswers(shelf, KeptContent(ResponsesWire()))
     one.note([f"resp_{number}" for number in range(9)], ANN, "gpt", 1, LEVELS)
     one.start()
     one.stop()
