@@ -78,7 +78,9 @@ ADVICE: Final[Mapping[str, Advice]] = {
     "invalid_parameter": Advice("caller", "correct the query of `/admin`"),
     "context_length_exceeded": Advice("caller", "shorten the prompt, or ask for a model with a larger window"),
     "response_not_found": Advice("caller", "check the id: it is unknown, another tenant's, or no longer kept"),
-    "response_not_kept": Advice("caller", "send the conversation's items in `input`, and `store: false`"),
+    "response_not_kept": Advice(
+        "caller", "send the conversation's items in `input`, and `store: false`: it is not kept, or no longer"
+    ),
     "response_not_reachable": Advice(
         "policy", "send the conversation's items in `input`, and `store: false`: it may not go back to where it is kept"
     ),

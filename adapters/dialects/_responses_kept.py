@@ -19,6 +19,7 @@ from gateway.core.keeping import Parts
 
 _PAGE: Final = 20
 _PAGE_MAX: Final = 100
+_LARGE: Final = 200  # bytes from which a member is worth being shared
 _REFERENCE: Final = b"item_reference"
 _ID_PREFIXES: Final = {
     "message": "msg",
@@ -59,7 +60,8 @@ class ResponsesWire:
             _text(members["id"]),
             tuple(_given(_members(request).get("input"))),
             tuple((_item(raw).id or "", raw) for raw in output),
-            tuple((name, bytes(raw)) for name, raw in members.items()),
+            tuple((name, bytes(raw)) for name, raw in members.items() if len(bytes(raw)) >= _LARGE),
+            _encode({name: raw for name, raw in members.items() if len(bytes(raw)) < _LARGE}),
         )
 
     def resumed(self, request: bytes, found: Mapping[str, Sequence[bytes]]) -> bytes:
@@ -86,9 +88,10 @@ class ResponsesWire:
         members["input"] = msgspec.Raw(_listed(items))
         return _encode(members)
 
-    def answer(self, members: Sequence[tuple[str, bytes]], output: Sequence[bytes]) -> bytes:
+    def answer(self, rest: bytes, large: Sequence[tuple[str, bytes]], output: Sequence[bytes]) -> bytes:
         """Puts an answer together again."""
-        whole = {name: msgspec.Raw(raw) for name, raw in members}
+        whole = _members(rest)
+        whole.update({name: msgspec.Raw(raw) for name, raw in large})
         whole["output"] = msgspec.Raw(_listed(output))
         return _encode(whole)
 

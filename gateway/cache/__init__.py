@@ -66,6 +66,8 @@ class Cache:
         settings = self._settings
         if settings.at == "never" or call.endpoint not in _ENDPOINTS or call.kept or call.references:
             return None
+        if call.keeping is not None:  # it goes on from a kept answer, which its own names
+            return None
         terms: Terms | None = self._usual
         asked = False
         if call.cache_control is not None:

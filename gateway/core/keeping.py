@@ -22,13 +22,15 @@ class Keeping(msgspec.Struct):
 class Parts(msgspec.Struct, frozen=True):
     """A request and its answer, in the pieces that the next turns repeat.
 
-    `output` are the items that were answered, by their ids; `members` the answer without them.
+    `output` are the items that were answered, by their ids; `large` those other members of the answer that the next
+    one may have as well (tools, instructions); `rest` is the answer without all of these.
     """
 
     id: str
     given: tuple[bytes, ...]
     output: tuple[tuple[str, bytes], ...]
-    members: tuple[tuple[str, bytes], ...]
+    large: tuple[tuple[str, bytes], ...]
+    rest: bytes
 
 
 class KeptWire(Protocol):
@@ -46,7 +48,7 @@ class KeptWire(Protocol):
         """Writes a request that goes on from what was `found`, by id, as one that holds it."""
         ...
 
-    def answer(self, members: Sequence[tuple[str, bytes]], output: Sequence[bytes]) -> bytes:
+    def answer(self, rest: bytes, large: Sequence[tuple[str, bytes]], output: Sequence[bytes]) -> bytes:
         """Puts an answer together again."""
         ...
 

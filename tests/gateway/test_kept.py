@@ -12,7 +12,7 @@ from gateway import kept
 from gateway.core.errors import BadRequest, Overloaded
 from gateway.core.types import Call, Deployment, Plan, Principal, Reference, Removal, Sensitivity
 from gateway.kept import KeptAnswers, Standing, UnknownAnswer
-from gateway.kept_content import KeptContent
+from gateway.kept_content import KeptContent, Resumed
 from gateway.state.protocols import KeptRow, RowRefused, StoreUnavailable
 from tests.patience import until
 
@@ -170,6 +170,17 @@ async def test_a_call_goes_where_its_answer_is_kept_at_least_as_sensitive(answer
     assert standing.raised(Sensitivity(1)) == Sensitivity(2, ("the call that made previous_response_id",))
     higher = Sensitivity(2, ("media",))
     assert standing.raised(higher) is higher
+
+
+async def test_what_is_spliced_in_raises_and_pins_to_nothing(answers: KeptAnswers) -> None:
+    for levels, level in ((("public", "restricted"), 2), (("internal",), 1), (("public", "no longer there"), 2)):
+        resumed = Resumed(b"{}", frozenset(levels), "previous_response_id", "resp_headgate_1")
+        standing = await answers.stand(a_call(), ANN, LEVELS, resumed)
+        assert (standing.level, standing.deployment) == (level, None)
+        assert standing.raised(Sensitivity(0)).causes == ("the call that made previous_response_id",)
+    answers.note(["msg_1"], ANN, "gpt", 0, LEVELS)
+    both = await answers.stand(a_call(Reference("msg_1", "input.0.id")), ANN, LEVELS, resumed)
+    assert (both.level, both.deployment, both.field) == (2, "gpt", "input.0.id")
 
 
 async def test_another_tenants_answer_is_as_unknown_as_one_that_never_was(answers: KeptAnswers) -> None:

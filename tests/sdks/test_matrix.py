@@ -117,9 +117,7 @@ async def test_a_tool_is_called_and_its_result_goes_back(
 ) -> None:
     if isinstance(provider.stands, Bedrock):
         provider.stands.answers += [calls("get_weather", {"city": "Bern"}), text("It is 21 degrees in Bern.")]
-    # Reasoning that OpenAI would keep is named by its id in the next turn, unless its caller says to keep nothing.
-    more = {"store": False} if (name, provider.kind) == ("ai_openai", "cohere") else {}
-    got = await ask(world, clients, name, provider, "tools", text="Ask get_weather about Bern.", more=more)
+    got = await ask(world, clients, name, provider, "tools", text="Ask get_weather about Bern.")
     assert got.get("called"), got
     assert all(isinstance(given["city"], str) for given in got["called"])
     assert got["finishes"] == [FINISHES[name][1], FINISHES[name][0]]
@@ -128,6 +126,23 @@ async def test_a_tool_is_called_and_its_result_goes_back(
     for given in got["called"]:
         assert f"21 degrees in {given['city']}" in json.dumps(json.loads(second), ensure_ascii=False)
     assert got["text"]
+
+
+@pytest.mark.parametrize("name", ["ai_openai", "ai_anthropic", "ai_compatible"])
+async def test_a_second_turn_has_the_first(world: World, clients: Clients, name: str, provider: Provider) -> None:
+    """As its users write it: with Responses, what was said is named by its id, and the SDK's default is to store."""
+    got = await ask(world, clients, name, provider, "talk", text="Hello")
+    assert "error" not in got, got
+    provider.said(got["first"])
+    assert got["text"]
+    second = json.dumps(json.loads(provider.asked[1]), ensure_ascii=False)
+    assert "Hello" in second
+    assert "And you?" in second
+    if name == "ai_openai" and provider.kind in ("openai", "vllm"):  # they speak Responses, and keep it themselves
+        assert "item_reference" in second
+    else:
+        assert json.dumps(got["first"][:30], ensure_ascii=False)[1:-1] in second
+        assert "item_reference" not in second
 
 
 async def test_an_answer_has_the_form_that_was_asked_for(

@@ -255,17 +255,6 @@ async def test_an_answer_that_is_kept_elsewhere_is_refused_with_what_to_do_inste
     assert "store: false" in caught.value.message
 
 
-async def test_what_nobody_keeps_is_refused_with_what_to_do_instead(world: World, provider: Simulator) -> None:
-    client = await client_of(world, provider, "anthropic")
-    made = await client.responses.create(model="chat", input="Hello")
-    with pytest.raises(openai.BadRequestError) as caught:
-        await client.responses.create(model="chat", input="And?", previous_response_id=made.id)
-    assert (caught.value.code, caught.value.param) == ("response_not_kept", "previous_response_id")
-    assert "store: false" in caught.value.message
-    with pytest.raises(openai.NotFoundError):
-        await client.responses.retrieve(made.id)
-
-
 async def test_nothing_is_noted_of_an_answer_that_is_not_to_be_kept(world: World, provider: Simulator) -> None:
     client = await client_of(world, provider)
     made = await client.responses.create(model="chat", input="Hello", store=False)

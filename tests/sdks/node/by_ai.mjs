@@ -59,6 +59,13 @@ async function tools(ask) {
   return { text: result.text, called, finishes: result.steps.map((step) => step.finishReason) };
 }
 
+async function talk(ask) {
+  const messages = [{ role: "user", content: ask.text }];
+  const first = await generateText(asked(ask, { prompt: undefined, messages }));
+  messages.push(...first.response.messages, { role: "user", content: "And you?" });
+  return { ...told(await generateText(asked(ask, { prompt: undefined, messages }))), first: first.text };
+}
+
 async function structured(ask) {
   const output = Output.object({ schema: jsonSchema(flow), name: "flow" });
   return { structured: (await generateText(asked(ask, { output }))).output };
@@ -72,4 +79,4 @@ async function image(ask) {
   return told(await generateText(asked(ask, { prompt: undefined, messages: [{ role: "user", content }] })));
 }
 
-serve({ chat, stream, tools, structured, image }, (error) => error instanceof Error);
+serve({ chat, stream, tools, talk, structured, image }, (error) => error instanceof Error);
