@@ -24,6 +24,7 @@ ANSWER_BYTES: Final = 800
 ITEM_BYTES: Final = 300
 PIECE_BYTES: Final = 150
 _PLACE_BYTES: Final = 8
+_ROOM: Final = 8  # an answer whose items are as short as can be takes 7 times its text: what is promised has room
 
 Clock = Callable[[], float]
 
@@ -64,8 +65,8 @@ class Kept:
         "used_at",
     )
 
-    def __init__(self, id: str, tenant: str, level: str, deployment: str) -> None:
-        self.id = id
+    def __init__(self, tenant: str, level: str, deployment: str) -> None:
+        self.id = ""
         self.tenant = tenant
         self.level = level
         self.deployment = deployment
@@ -111,6 +112,7 @@ class KeptContent:
         self._answers: OrderedDict[str, Kept] = OrderedDict()  # the one used longest ago first
         self._items: dict[str, tuple[Kept, Piece]] = {}
         self._pieces: dict[bytes, Piece] = {}
+        self._left: list[tuple[bytes, bytes, Kept]] = []  # not taken apart yet
         self._timer: asyncio.TimerHandle | None = None
 
     def __len__(self) -> int:
@@ -118,6 +120,7 @@ class KeptContent:
 
     def apply(self, settings: KeepSettings) -> None:
         """Keeps by these settings from now on; what no longer fits goes."""
+        self._settle()
         self._settings = settings
         if self._timer is not None:
             self._timer.cancel()
@@ -128,6 +131,7 @@ class KeptContent:
         """Forgets everything."""
         if self._timer is not None:
             self._timer.cancel()
+        self._left.clear()
         self._answers.clear()
         self._items.clear()
         self._pieces.clear()
@@ -140,6 +144,7 @@ class KeptContent:
 
         Raises BadRequest for what is not there to this caller, TooLarge where it is more than a request may be.
         """
+        self._settle()
         found: dict[str, list[bytes]] = {}
         levels: list[str] = []
         field, previous, size = "", None, len(call.body)
@@ -172,16 +177,29 @@ class KeptContent:
     def keeping(self, call: Call, resumed: Resumed | None) -> Keeping | None:
         """Returns what a call is to take along, so that its answer is kept where no provider keeps it."""
         settings = self._settings
-        most = min(settings.max_entry_bytes, settings.max_bytes) if call.kept else 0
+        most = min(settings.max_entry_bytes, settings.max_bytes // _ROOM) if call.kept else 0
         previous = resumed.previous if resumed is not None else None
         return Keeping(most, previous) if most or previous is not None else None
 
     def put(self, call: Call, principal: Principal, level: str, deployment: str) -> None:
-        """Keeps the answer that a call's writer has left; the ones used longest ago make room."""
+        """Keeps the answer that a call's writer has left; the ones used longest ago make room.
+
+        The answer's last byte does not wait for that: it is taken apart when the loop is next free, or asked for it.
+        """
         if call.keeping is None or call.keeping.answer is None:
             return
-        parts = self.wire.parts(call.body, call.keeping.answer)
-        kept = Kept(parts.id, tenant_of(principal), level, deployment)
+        if not self._left:
+            asyncio.get_running_loop().call_soon(self._settle)
+        self._left.append((call.body, call.keeping.answer, Kept(tenant_of(principal), level, deployment)))
+
+    def _settle(self) -> None:
+        left, self._left = self._left, []
+        for request, answer, kept in left:
+            self._keep(request, answer, kept)
+
+    def _keep(self, request: bytes, answer: bytes, kept: Kept) -> None:
+        parts = self.wire.parts(request, answer)
+        kept.id = parts.id
         kept.given = tuple([self._hold(raw) for raw in parts.given])
         kept.output = tuple([self._hold(raw) for _, raw in parts.output])
         kept.items = tuple([name for name, _ in parts.output])
@@ -199,6 +217,7 @@ class KeptContent:
 
     def find(self, name: str, principal: Principal) -> Kept | None:
         """Returns an answer of this caller's tenant, which is thereby used anew."""
+        self._settle()
         kept = self._answers.get(name)
         if kept is None or kept.tenant != tenant_of(principal):
             return None

@@ -56,12 +56,16 @@ class ResponsesWire:
         """Takes a request and its answer apart."""
         members = _members(answer)
         output = [bytes(raw) for raw in _items(members.pop("output"))]
+        large = [(name, value) for name, raw in members.items() if len(value := bytes(raw)) >= _LARGE]
+        id = _text(members["id"])
+        for name, _ in large:
+            del members[name]
         return Parts(
-            _text(members["id"]),
+            id,
             tuple(_given(_members(request).get("input"))),
-            tuple((_item(raw).id or "", raw) for raw in output),
-            tuple((name, bytes(raw)) for name, raw in members.items() if len(bytes(raw)) >= _LARGE),
-            _encode({name: raw for name, raw in members.items() if len(bytes(raw)) < _LARGE}),
+            tuple([(_item(raw).id or "", raw) for raw in output]),
+            tuple(large),
+            _encode(members),
         )
 
     def resumed(self, request: bytes, found: Mapping[str, Sequence[bytes]]) -> bytes:

@@ -108,7 +108,10 @@ class Responses(Section):
     )
     ttl: Duration = Field(default=3600.0, gt=0, description="How long one is kept after its last use.")
     max_entry: Size = Field(
-        default=4 * 2**20, gt=0, description="One with the conversation it was made of; a larger one is not kept."
+        default=4 * 2**20,
+        gt=0,
+        description="One with the conversation it was made of; a larger one, or one over an eighth of `keep`, is not "
+        "kept.",
     )
 
 

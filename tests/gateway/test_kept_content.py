@@ -54,6 +54,7 @@ class House:
         }
         keeping = Keeping(1 << 18, answer=json.dumps(answer).encode())
         self.content.put(a_call(json.loads(call), keeping), who, level, "claude")
+        self.content.find("", who)  # which takes it apart at once
         return f"resp_headgate_{id}"
 
     def resumed(self, body: dict[str, Any], who: Principal = ANN) -> bytes:
@@ -96,6 +97,17 @@ async def test_a_chain_is_the_conversation_from_its_first_word(house: House) -> 
     assert house.said(on(second, "c")) == ["a", "answer 1", "b", "answer 2", "c"]
     assert house.said(to(second)) == ["answer 2"]
     assert "previous_response_id" not in json.loads(house.resumed(on(second)))
+
+
+async def test_what_is_promised_has_room(house: House) -> None:
+    """However short the items of a conversation are."""
+    house.content.apply(KeepSettings(1 << 17, 60.0, 1 << 20))
+    told = house.content.keeping(a_call({"input": "a"}), None)
+    assert told is not None
+    items: list[Any] = []
+    while len(json.dumps(items, separators=(",", ":"))) < told.max_bytes - 1500:
+        items += [{"role": "user", "content": f"{len(items) + each}"} for each in range(20)]
+    assert house.content.find(house.ask({"input": items}), ANN) is not None
 
 
 async def test_a_chain_outlives_what_it_goes_on_from(house: House) -> None:
@@ -200,7 +212,7 @@ async def test_a_writer_is_told_how_much_may_be_kept(house: House) -> None:
     kept, unkept = a_call({"input": "a"}), a_call({"input": "a", "store": False})
     told = house.content.keeping(kept, None)
     assert told is not None
-    assert told.max_bytes == 1 << 18
+    assert told.max_bytes == 1 << 17  # an eighth of all, so that there is room for what is promised
     assert house.content.keeping(unkept, None) is None
     first = house.ask({"input": "a"})
     went_on = a_call(on(first) | {"store": False})
