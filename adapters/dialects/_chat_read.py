@@ -94,6 +94,8 @@ def conversation(call: Call) -> Conversation:
         raise BadRequest("the body must be a JSON object")
     effort, summary = _effort(body.get("reasoning_effort"))
     extra = {name: value for name, value in body.items() if name not in _NAMED and value is not None}
+    if extra.get("store") is False:  # the others keep nothing: it is done, not lost
+        del extra["store"]
     if summary is not None:
         extra["reasoning_effort.summary"] = summary
     limit = integer(body, "max_completion_tokens")

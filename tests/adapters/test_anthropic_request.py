@@ -102,9 +102,9 @@ def test_a_strict_caller_of_what_anthropic_can_express_is_served() -> None:
     assert encode(strict=True, temperature=0.5, metadata={}).warnings == ()
 
 
-def test_metadata_and_store_are_declared_even_where_nothing_is_asked_to_be_kept() -> None:
+def test_metadata_is_declared_and_to_keep_nothing_is_done_without_a_word() -> None:
     declared = [warning.partition(":")[0] for warning in encode(metadata={"tag": "x"}, store=False).warnings]
-    assert declared == ["metadata", "store"]
+    assert declared == ["metadata"]
 
 
 @pytest.mark.parametrize(

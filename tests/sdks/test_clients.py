@@ -150,7 +150,7 @@ async def test_fields_that_another_wire_cannot_express_are_declared(world: World
     got = await clients("node").ask(world, "chat_async", more=ODD)
     check_words("node", got["text"])
     declared = {warning.split(":")[0] for warning in got["headers"]["x-headgate-warnings"].split("; ")}
-    assert declared == {"prompt_cache_key", "verbosity", "unheard_of"}
+    assert declared == {"metadata", "prompt_cache_key", "verbosity", "unheard_of"}
     assert provider.requests[0].json()["metadata"] == {"user_id": "s"}
 
 
