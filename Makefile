@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev packages sdks run test corpus fuzz check format docs pool-test bench bench-packages profile pii-bench lock
+.PHONY: help install install-dev packages sdks run test corpus fuzz check format docs pool-test bench routing-bench bench-packages profile pii-bench lock
 
 help: ## Shows this list.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -83,6 +83,9 @@ docs: install-dev ## Renews the pages that are made from the code.
 
 bench: install-dev bench-packages ## Measures Headgate beside nginx, Portkey and LiteLLM (25 minutes); writes docs/benchmarks.md.
 	$(BIN)/python tests/bench --peers --write docs/benchmarks.md
+
+routing-bench: install-dev ## Measures ways of routing to replicas, in simulated time; writes docs/replica-routing.md.
+	$(BIN)/python tests/bench/replicas.py --write docs/replica-routing.md
 
 profile: install-dev bench-packages ## Shows where the microseconds of a call go: build/profile.svg.
 	$(BIN)/python tests/bench/flames.py

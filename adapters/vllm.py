@@ -24,8 +24,11 @@ _encode: Final = msgspec.json.Encoder().encode
 # Extensions through which one caller could touch another
 # (https://docs.vllm.ai/en/latest/serving/online_serving/openai_compatible_server/, 2026-11): `cache_salt` chooses
 # whose prefix cache is shared, `priority` jumps the queue, `kv_transfer_params` reads and writes KV blocks of other
-# requests, `request_id` collides with a running one.
-_GATEWAYS_OWN: Final = ("cache_salt", "priority", "kv_transfer_params", "request_id")
+# requests, `request_id` collides with a running one; `chat_template` is a program that runs in the server.
+_GATEWAYS_OWN: Final = ("cache_salt", "priority", "kv_transfer_params", "request_id", "chat_template")
+
+# What has a cache of prefixes, and takes a salt for it; embeddings have none.
+_SALTED: Final = (b"/chat/completions", b"/completions", b"/responses")
 
 QUIRKS: Final = Quirks(
     relays=RESPONSES,
@@ -41,13 +44,16 @@ _COUNTED: Final = frozenset({"model", "messages", "tools", "chat_template_kwargs
 
 
 class Vllm(Relay):
-    """vLLM's server: a relay that counts a prompt's tokens too, with the model's own tokenizer and chat template."""
+    """vLLM's server: a relay that keeps tenants apart in its cache of prefixes, and counts a prompt's tokens too.
+
+    It counts with the model's own tokenizer and chat template.
+    """
 
     def encode(self, call: Call, deployment: Deployment, dialect: Dialect, fetched: Fetched) -> UpstreamRequest:
         """Writes the request; a count's is the chat's, as far as the template sees it, at `/tokenize` of the server."""
         request = super().encode(call, deployment, dialect, fetched)
         if not call.counting:
-            return request
+            return self._salted(request, call, deployment)
         body = {name: value for name, value in _decode(request.body).items() if name in _COUNTED}
         path = deployment.base_path.removesuffix(b"/v1") + b"/tokenize"
         return msgspec.structs.replace(request, path=path, body=_encode(body))
@@ -56,6 +62,13 @@ class Vllm(Relay):
         if call.counting:
             return CountDecoder(dialect.writer(call, deployment.model), "count")
         return super().decoder(call, deployment, dialect)
+
+    def _salted(self, request: UpstreamRequest, call: Call, deployment: Deployment) -> UpstreamRequest:
+        pooled = deployment.pooled
+        if pooled is None or pooled.salt_key is None or not request.path.endswith(_SALTED):
+            return request
+        body = b'%b,"cache_salt":"%b"}' % (request.body[:-1], pooled.salt(call.tenant).encode())
+        return msgspec.structs.replace(request, body=body)
 
 
 def adapter() -> Vllm:

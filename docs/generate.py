@@ -31,7 +31,7 @@ from gateway.pool.planner.hardware import GPUS
 from gateway.pool.planner.known import KNOWN, known
 from gateway.pool.planner.memory import cache_of
 from gateway.pool.planner.quantisation import FORMATS
-from gateway.simulator import faults
+from gateway.simulator import faults, vllm_process
 from gateway.wiring.kinds import WIRES
 from gateway.wiring.support import SHOWN, way_of
 
@@ -273,6 +273,11 @@ def fault_kinds() -> str:
     return table(["fault", "what happens"], [["`400` … `599`", "an answer with this status and an error"], *rows])
 
 
+def vllm_faults() -> str:
+    """Returns what a simulated process of vLLM can be told to do wrong."""
+    return table(("word", "what happens"), [(f"`{word}`", what) for word, what in vllm_process.FAULTS.items()])
+
+
 def fault_options() -> str:
     """Every option of a fault, with its default where it has one."""
     defaults = {field.name: field.default for field in msgspec.structs.fields(faults.Fault)}
@@ -451,6 +456,7 @@ TABLES: Final[Mapping[str, Callable[[], str]]] = {
     "reasons": reasons,
     "faults": fault_kinds,
     "fault-options": fault_options,
+    "vllm-faults": vllm_faults,
     "kinds": provider_kinds,
     "quirks": provider_quirks,
     "support-dialects": support_dialects,

@@ -44,6 +44,7 @@ from gateway.core.types import Attempt, Call, Endpoint, Headers, Outcome, Princi
 from gateway.encode import encoded
 from gateway.kept import KeptAnswers, Standing
 from gateway.measure import Measurements
+from gateway.pool.router import Pools, Routed
 from gateway.relay import Reply, Run, answer_headers, relay, stopping
 from gateway.snapshot import Snapshot
 from gateway.telemetry import Telemetry, TraceContext, names
@@ -81,6 +82,7 @@ class Services(msgspec.Struct, frozen=True):
     ledger: Ledger
     telemetry: Telemetry
     kept: KeptAnswers
+    pools: Pools = msgspec.field(default_factory=Pools)
 
 
 class Pipeline:
@@ -98,6 +100,7 @@ class Pipeline:
     def apply(self, snapshot: Snapshot) -> None:
         """Serves the next calls by this snapshot; those under way keep theirs."""
         self.services.breakers.watch(snapshot.endpoints)
+        self.services.pools.watch(snapshot.deployments)
         self._told: set[tuple[str, Reason]] = set()
         self.snapshot = snapshot
 
@@ -244,6 +247,7 @@ class Pipeline:
 
     async def _attempt_all(self, run: Run, reply: Reply) -> None:
         services, trace = self.services, run.trace
+        self._route(run)
         steps = attempts(
             run.plan,
             services.breakers,
@@ -253,14 +257,22 @@ class Pipeline:
             turn=self._serial,
             in_flight=services.measurements.at_endpoints,
             repeatable=run.call.repeatable,
+            order=run.routed.order if run.routed is not None else None,
         )
         error: UpstreamError | None = None
         attempt = next(steps, None)
         while attempt is not None:
-            if attempt.wait_s:
-                await asyncio.sleep(attempt.wait_s)
-                trace.waited_s += attempt.wait_s
-            error = await self._try(run, attempt, reply)
+            if run.routed is not None:  # before anything is awaited
+                run.outcome = ABANDONED
+                run.routed.begin(attempt.deployment, attempt.endpoint)
+            try:
+                if attempt.wait_s:
+                    await asyncio.sleep(attempt.wait_s)
+                    trace.waited_s += attempt.wait_s
+                error = await self._try(run, attempt, reply)
+            finally:
+                if run.routed is not None:
+                    run.routed.end(run.outcome, run.decoder.usage if run.decoder is not None else None)
             try:
                 attempt = steps.send(run.outcome)
             except StopIteration:
@@ -286,6 +298,15 @@ class Pipeline:
         trace.status = 200
         self._booking.book(trace)
         await reply.break_off(answer)
+
+    def _route(self, run: Run) -> None:
+        """Readies a call that may go to a pool: whose it is, and its way through the replicas."""
+        for deployment in run.plan.candidates:
+            if deployment.pooled is not None:
+                principal = run.trace.principal
+                run.call = msgspec.structs.replace(run.call, tenant=principal.team or principal.key)
+                run.routed = Routed(self.services.pools, run.call)
+                return
 
     async def _try(self, run: Run, attempt: Attempt, reply: Reply) -> UpstreamError | None:
         """Makes one attempt; returns why it failed, or None once the answer has gone out whole."""

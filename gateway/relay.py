@@ -12,6 +12,7 @@ from gateway.core.dialect import Dialect
 from gateway.core.errors import CallError, Overloaded, UpstreamError
 from gateway.core.money import Usage
 from gateway.core.types import Attempt, Call, Deployment, Outcome, Plan, Request
+from gateway.pool.router import Routed
 from gateway.snapshot import Snapshot
 from gateway.upstream import Exchange
 
@@ -63,6 +64,7 @@ class Run:
         "outcome",
         "plan",
         "request",
+        "routed",
         "snapshot",
         "trace",
     )
@@ -79,6 +81,7 @@ class Run:
         self.deadline = deadline  # monotonic seconds
         self.decoder: Decoder | None = None
         self.outcome = _NOTHING
+        self.routed: Routed | None = None  # its way through a pool of replicas, where it may go to one
         self.headers: list[tuple[bytes, bytes]] | None = None  # of an answer that goes out through a flight
         self.fetched = _NO_MEDIA
         self.content_type: bytes | None = None  # the provider's own, where the answer may be anything
@@ -140,13 +143,25 @@ async def relay(
 class _Flow:
     """What has come of one answer and has not left, and how far the answer has got."""
 
-    __slots__ = ("_deadline", "_exchange", "_idle_s", "_progress", "_push", "_stream", "_trace", "decoder", "held")
+    __slots__ = (
+        "_deadline",
+        "_exchange",
+        "_idle_s",
+        "_progress",
+        "_push",
+        "_routed",
+        "_stream",
+        "_trace",
+        "decoder",
+        "held",
+    )
 
     def __init__(self, run: Run, attempt: Attempt, exchange: Exchange, reply: Reply) -> None:
         assert run.decoder is not None
         self.decoder = run.decoder
         self.held: list[bytes] = []
         self._trace = run.trace
+        self._routed = run.routed
         self._exchange = exchange
         self._push = reply.push
         self._idle_s = attempt.deployment.timeouts.idle_s
@@ -164,6 +179,8 @@ class _Flow:
             trace.last_at = now
             if not trace.first_at:
                 trace.first_at = now
+                if self._routed is not None:
+                    self._routed.first_token(now)
         elif self._stream:  # an answer in one piece is silent until it is there, and then comes at once
             return
         expires_at = now + self._idle_s

@@ -17,14 +17,14 @@ from types import MappingProxyType
 from typing import Final
 
 from gateway.attempts.budget import RetryBudget
-from gateway.attempts.course import Course, Gate, Stopped, in_order
+from gateway.attempts.course import Course, Gate, Order, Stopped, in_order
 from gateway.attempts.table import LESSONS, TABLE
 from gateway.core.types import Attempt, Outcome, Plan
 
 _NOTHING: Final[Mapping[str, int]] = MappingProxyType({})
 _ANSWERED: Final = Stopped.ANSWERED  # a member of an enum, looked up on its class, costs ten times a name
 
-__all__ = ["LESSONS", "TABLE", "Gate", "RetryBudget", "Stopped", "attempts"]
+__all__ = ["LESSONS", "TABLE", "Gate", "Order", "RetryBudget", "Stopped", "attempts"]
 
 
 def attempts(
@@ -37,20 +37,22 @@ def attempts(
     turn: int = 0,
     in_flight: Mapping[str, int] = _NOTHING,
     repeatable: bool = True,
+    order: Order | None = None,
 ) -> Generator[Attempt, Outcome, Stopped]:
     """Yields the attempts of one call, is sent how each ended, and returns why there are no more.
 
     `now` and `deadline` are monotonic seconds. `turn` grows from call to call and draws a deployment's endpoints in
-    pairs, of which the one with fewer attempts `in_flight` (by its id) is asked. A call that is not `repeatable` has
-    side effects at the provider and is not sent again once it may have run there. `Outcome.now` is when the attempt
-    ended; an attempt's `wait_s` counts from there.
+    pairs, of which the one with fewer attempts `in_flight` (by its id) is asked, unless `order` knows better. A call
+    that is not `repeatable` has side effects at the provider and is not sent again once it may have run there.
+    `Outcome.now` is when the attempt ended; an attempt's `wait_s` counts from there.
     Raises AssertionError rather than yield an attempt outside of the plan's permitted set.
     """
     if now >= deadline:
         return Stopped.DEADLINE
     number, wait_s, course = 1, 0.0, None
     for deployment in plan.candidates:
-        for endpoint in in_order(deployment.endpoints, turn, in_flight):
+        endpoints = order(deployment, now) if order is not None else None
+        for endpoint in endpoints or in_order(deployment.endpoints, turn, in_flight):
             if gate.admits(endpoint, now):
                 break
         else:
@@ -58,7 +60,7 @@ def attempts(
         budget.count(endpoint.server or endpoint.provider, now)
         break
     else:
-        course = Course(plan, gate, budget, now, deadline, turn, in_flight, repeatable)
+        course = Course(plan, gate, budget, now, deadline, turn, in_flight, repeatable, order)
         step = course.onward(now)
         if isinstance(step, Stopped):
             return step
@@ -76,7 +78,7 @@ def attempts(
         if outcome.reason is None:
             return _ANSWERED
         if course is None:
-            course = Course(plan, gate, budget, now, deadline, turn, in_flight, repeatable)
+            course = Course(plan, gate, budget, now, deadline, turn, in_flight, repeatable, order)
         now = outcome.now
         step = course.after(attempt, outcome)
         if isinstance(step, Stopped):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import StrEnum
 from typing import Final, Protocol
 
@@ -50,6 +50,8 @@ class Gate(Protocol):
         ...
 
 
+# Returns a deployment's endpoints best first, or None where it has no say; asked anew after each failure.
+Order = Callable[[Deployment, float], "tuple[Endpoint, ...] | None"]
 Step = tuple[Deployment, Endpoint, float]  # whom to ask, after how many seconds
 
 
@@ -80,6 +82,7 @@ class Course:
         "_closed",
         "_gate",
         "_in_flight",
+        "_order",
         "_patience_s",
         "_plan",
         "_repeatable",
@@ -100,6 +103,7 @@ class Course:
         turn: int,
         in_flight: Mapping[str, int],
         repeatable: bool,
+        order: Order | None = None,
     ) -> None:
         self._plan = plan
         self._gate = gate
@@ -107,6 +111,7 @@ class Course:
         self._turn = turn
         self._in_flight = in_flight
         self._repeatable = repeatable
+        self._order = order
         self._patience_s = plan.on_failure.patience_s
         self._stop = tenacity.stop_before_delay(deadline - now)
         self._state = tenacity.RetryCallState(_RETRYING, None, (), {})
@@ -159,7 +164,7 @@ class Course:
         if not self._fits(now, 0.0):
             return Stopped.DEADLINE
         left: list[tuple[Deployment, Endpoint]] = []
-        for deployment, endpoint in self._fresh():
+        for deployment, endpoint in self._fresh(now):
             if not self._gate.admits(endpoint, now):
                 left.append((deployment, endpoint))
             elif self._pays(endpoint, now):
@@ -188,11 +193,12 @@ class Course:
 
     # ------------------------------------------------------------------------------------------------------------
 
-    def _fresh(self) -> Iterator[tuple[Deployment, Endpoint]]:
+    def _fresh(self, now: float) -> Iterator[tuple[Deployment, Endpoint]]:
         for deployment in self._plan.candidates:
             if not self._suits(deployment):
                 continue
-            for endpoint in in_order(deployment.endpoints, self._turn, self._in_flight):
+            endpoints = self._order(deployment, now) if self._order is not None else None
+            for endpoint in endpoints or in_order(deployment.endpoints, self._turn, self._in_flight):
                 if endpoint.id not in self._closed:
                     yield deployment, endpoint
 

@@ -9,6 +9,7 @@ import uvloop
 
 from gateway.cli.options import Address, Seconds, told
 from gateway.simulator import serve
+from gateway.simulator.replica import Hardware
 
 
 @click.command("simulate")
@@ -22,7 +23,12 @@ from gateway.simulator import serve
 )
 @click.option("--ttft", type=Seconds(), default="150ms", show_default=True, help="Time to the first token.")
 @click.option("--tpot", type=Seconds(), default="15ms", show_default=True, help="Time per token after it.")
-def command(listen: tuple[str, int], wire: Literal["openai", "vllm"], ttft: float, tpot: float) -> None:
+@click.option(
+    "--engine",
+    is_flag=True,
+    help="With the vLLM wire: a modelled engine gives the pace, the queue and the cache, instead of --ttft and --tpot.",
+)
+def command(listen: tuple[str, int], wire: Literal["openai", "vllm"], ttft: float, tpot: float, engine: bool) -> None:
     """Runs a provider that answers without a model, on OpenAI's, Anthropic's, Gemini's and vLLM's wires.
 
     It fails on command, by the model's name (`demo!429`, `demo!cut`, `demo!hang`) or the header x-simulate;
@@ -32,6 +38,7 @@ def command(listen: tuple[str, int], wire: Literal["openai", "vllm"], ttft: floa
     click.echo(f"simulator on http://{host}:{port}/v1, Ctrl-C ends it")
     with told():
         try:
-            uvloop.run(serve(host, port, wire=wire, ttft_s=ttft, tpot_s=tpot))
+            hardware = Hardware() if engine and wire == "vllm" else None
+            uvloop.run(serve(host, port, wire=wire, ttft_s=ttft, tpot_s=tpot, hardware=hardware))
         except KeyboardInterrupt:
             pass

@@ -15,6 +15,7 @@ from gateway.config.providers import Kind, Provider
 Problem = tuple[Path, str]
 
 RESERVED: Final = {"deployments": "auto", "guarantees": "clearance"}
+_POOLS_OWN: Final = frozenset({"routing", "data_parallel_ranks", "prefix_cache"})
 
 
 def meant(word: str, known: Iterable[str]) -> str:
@@ -128,6 +129,8 @@ def _provider(path: Path, provider: Provider, kinds: Mapping[str, Kind], config:
                 yield (*path, field), f"a simulator runs here and takes no {field}"
     elif provider.endpoints and provider.kind != "vllm":
         yield (*path, "endpoints"), "only the kind vllm takes endpoints: write base_url"
+    elif provider.kind != "vllm" and (own := sorted(_POOLS_OWN & provider.model_fields_set)):
+        yield (*path, own[0]), f"only the kind vllm takes {own[0]}"
     elif provider.endpoints and provider.base_url is not None:
         yield (*path, "endpoints"), "write endpoints or base_url, not both"
     elif "endpoint" in kind.settings and provider.endpoint is not None and provider.base_url is not None:

@@ -16,6 +16,7 @@ from gateway.core import types
 Retention = Literal["none", "zdr", "30d", "unknown"]
 Endpoint = Literal["chat", "completions", "embeddings", "moderations", "images", "speech", "transcriptions", "rerank"]
 Modality = Literal["text", "image", "audio", "file"]
+Routing = Literal["prefix", "least_loaded", "two_choices", "round_robin"]
 Capability = Literal["tools", "json_schema", "logprobs", "n"]
 
 OWN_KINDS: Final = ("vllm", "simulator")  # what runs on one's own machines, unless the config says otherwise
@@ -72,6 +73,23 @@ class Provider(CloudSettings):
     base_url: Url | None = Field(default=None, description="Its server, path prefix included. Most kinds know theirs.")
     endpoints: list[Url] = Field(
         default=[], description="For `vllm`: several replicas of one model, instead of `base_url`."
+    )
+    routing: Routing | None = Field(
+        default=None,
+        description="For `vllm`: which replica a call goes to. `prefix` (the default): by its cache and its load; "
+        "`least_loaded`, `two_choices`, `round_robin`: by calls in flight, or in turn.",
+    )
+    data_parallel_ranks: int | None = Field(
+        default=None,
+        ge=1,
+        le=64,
+        description="For `vllm` that balances data-parallel ranks itself: how many stand behind each address. Each has "
+        "a cache of its own, and calls are pinned to one.",
+    )
+    prefix_cache: Literal["tenant", "shared"] = Field(
+        default="tenant",
+        description="For `vllm`: whether teams (or keys without one) share cached prefixes. With `tenant` nobody can "
+        "tell by the time that an answer takes what another has asked.",
     )
     api_key: Secret | None = Field(
         default=None, description="`${NAME}`, `{file: path}`, or a literal. Without a value the provider is disabled."

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from hashlib import blake2b
 from typing import Final
 
 import msgspec
@@ -77,6 +78,7 @@ class Call(msgspec.Struct, frozen=True, gc=False):
     counting: bool = False
     form: Form | None = None
     opaque: bool = False
+    tenant: str = ""  # whose it is (team, or key), where it may go to a pool that keeps tenants apart
 
 
 class Principal(msgspec.Struct, frozen=True):
@@ -154,6 +156,19 @@ class Endpoint(msgspec.Struct, frozen=True):
         return f"Endpoint({self.id} at {self.origin})"
 
 
+class Pooled(msgspec.Struct, frozen=True):
+    """How the replicas of a pool are chosen; what tenants' salts are made with, or None where they share prefixes."""
+
+    routing: str
+    salt_key: bytes | None = None
+
+    def salt(self, tenant: str) -> str:
+        """Returns what keeps a tenant's prefixes apart in the replicas' caches: the same in every gateway."""
+        if self.salt_key is None:
+            return ""
+        return blake2b(tenant.encode(), key=self.salt_key, digest_size=16).hexdigest()
+
+
 class Deployment(msgspec.Struct, frozen=True):
     """A model at a place: the facts that policies, adapters and accounting use, with nothing left to look up.
 
@@ -161,7 +176,7 @@ class Deployment(msgspec.Struct, frozen=True):
     `clearance` is the highest level (index) it may see. `price` of None is unknown, which is never zero.
     `disabled` says why it is never chosen ("no key"), or is None. `counts`: its provider counts a prompt's tokens for
     whoever asks (`Call.counting`). `options` are facts for its adapter alone
-    ("deployment_name", "api_version", "base_model", "project", "region").
+    ("deployment_name", "api_version", "base_model", "project", "region"). `pooled` is of one's own replicas alone.
     """
 
     name: str
@@ -185,6 +200,7 @@ class Deployment(msgspec.Struct, frozen=True):
     disabled: str | None = None
     options: Mapping[str, str] = {}
     counts: bool = False
+    pooled: Pooled | None = None
 
 
 class Removal(msgspec.Struct, frozen=True, gc=False):

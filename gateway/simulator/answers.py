@@ -33,7 +33,8 @@ class Ask(msgspec.Struct, frozen=True):
 
     `prompt` is all text that went in, in order; `last` the last turn's where a user said it. `tool_mode` is auto,
     none, required, or tool with `tool_name`. `min_tokens` lengthens the answer. `schema` must be satisfied by the
-    answer (`{}` is any object). `marked` is the part of the prompt up to the caller's last cache marker.
+    answer (`{}` is any object). `marked` is the part of the prompt up to the caller's last cache marker. `salt`
+    keeps its cached blocks apart.
     """
 
     model: str
@@ -55,6 +56,7 @@ class Ask(msgspec.Struct, frozen=True):
     thinking: bool = False
     logprobs: bool = False
     marked: str | None = None
+    salt: str = ""
 
     @property
     def input_tokens(self) -> int:

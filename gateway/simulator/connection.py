@@ -13,7 +13,7 @@ import httptools
 import msgspec
 
 from gateway.core.blocks import Json
-from gateway.simulator.play import End, Reply, Step
+from gateway.simulator.play import PACED_S, End, Reply, Step
 from gateway.simulator.vllm import Metrics
 
 MAX_BODY_BYTES: Final = 256 * 1024 * 1024
@@ -37,6 +37,9 @@ class Seen(msgspec.Struct, frozen=True):
         return msgspec.json.decode(self.body)
 
 
+Begin = Callable[[list[Step], Reply], None]
+
+
 class Host(Protocol):
     """What a connection asks of the simulator it belongs to."""
 
@@ -53,11 +56,14 @@ class Host(Protocol):
 
     def answer(self, seen: Seen) -> tuple[list[Step], Reply | None]: ...
 
-    def admit(self, begin: Callable[[], None]) -> None: ...
+    def admit(self, reply: Reply, steps: list[Step], begin: Begin) -> None: ...
 
-    def leave_queue(self, begin: Callable[[], None]) -> None: ...
+    def leave_queue(self, begin: Begin) -> None: ...
 
-    def release(self) -> None: ...
+    def release(self, begin: Begin) -> None: ...
+
+    @property
+    def pace_s(self) -> float: ...
 
 
 class Connection(asyncio.Protocol):
@@ -78,8 +84,8 @@ class Connection(asyncio.Protocol):
         self._due = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._busy = False
-        self._held = False  # a place among the running answers is taken
-        self._queued: Callable[[], None] | None = None
+        self._held: Begin | None = None  # a place among the running answers is taken
+        self._queued: Begin | None = None
         self._keep_alive = True
         self._stopped = False  # reading on only to throw away
         self._full = False  # the reader is slow: nothing is written until it has caught up
@@ -171,6 +177,16 @@ class Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
+    def cut_short(self, ending: Callable[[Reply], bytes]) -> None:
+        """Ends the stream under way with other words than were planned."""
+        if self._held is None or self._reply is None or not self._reply.stream or not self._at:
+            return
+        if self._at < len(self._steps):
+            self._wake()
+            data = ending(self._reply)
+            self._steps = [*self._steps[: self._at], Step(0.0, b"%x\r\n%b\r\n0\r\n\r\n" % (len(data), data), End.KEEP)]
+            self._play()
+
     def _idle(self) -> None:
         """Waits for a request as long as the keep-alive lasts."""
         self._timer = self._loop.call_later(self._host.keep_alive_s, self._expire)
@@ -183,6 +199,7 @@ class Connection(asyncio.Protocol):
         if self._transport is None or self._transport.is_closing():
             return
         seen, self._keep_alive = self._pending.popleft()
+        self._begun = self._loop.time()
         steps, self._reply = self._host.answer(seen)
         if self._reply is None:
             self._start(steps)
@@ -190,21 +207,21 @@ class Connection(asyncio.Protocol):
         self._wake()
         self._busy = True
 
-        def begin() -> None:
+        def begin(steps: list[Step], reply: Reply) -> None:
             self._queued = None
-            self._held = True
+            self._held = begin
+            self._reply = reply
             self._start(steps)
 
         self._queued = begin
-        self._host.admit(begin)
+        self._host.admit(self._reply, steps, begin)
 
     def _start(self, steps: list[Step]) -> None:
         self._wake()
         self._busy = True
         self._steps = steps
         self._at = 0
-        self._begun = self._loop.time()
-        self._due = self._begun + steps[0].wait_s
+        self._due = self._loop.time() + steps[0].wait_s
         if steps[0].wait_s > 0:
             self._timer = self._loop.call_at(self._due, self._play)
         else:
@@ -233,6 +250,8 @@ class Connection(asyncio.Protocol):
                 self._end(step.end, transport)
                 return
             wait_s = self._steps[self._at].wait_s
+            if wait_s == PACED_S:
+                wait_s = self._host.pace_s
             if wait_s > 0:
                 self._due = max(self._due + wait_s, self._loop.time() - wait_s)
                 self._timer = self._loop.call_at(self._due, self._play)
@@ -274,7 +293,7 @@ class Connection(asyncio.Protocol):
         if self._reply is not None:
             self._host.metrics.answered(self._reply, whole)
             self._reply = None
-        if self._held:
-            self._held = False
+        if self._held is not None:
+            held, self._held = self._held, None
             self._host.metrics.observe("e2e_request_latency_seconds", self._loop.time() - self._begun)
-            self._host.release()
+            self._host.release(held)

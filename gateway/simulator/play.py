@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from enum import Enum
 from http import HTTPStatus
@@ -90,10 +91,13 @@ MESSAGES: Final = {
     529: "Overloaded.",
 }
 _CODES: Final = {401: "invalid_api_key", 404: "model_not_found", 429: "rate_limit_exceeded"}
+PACED_S: Final = 1e-9  # instead of a wait: as long as the engine takes for a step now
 _RESET_AFTER_S: Final = 0.02  # a reader must see what was sent before an RST throws it away
 _COMMENT: Final = b": keep-alive\n\n"
 _COMMENT_EVERY_S: Final = 0.05
 _GARBAGE: Final = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 220 mail ready\r\n\r\n\x00\xff\xfe"
+
+_FINISH: Final = re.compile(rb'"finish_reason":"[a-z_]+"')
 
 Beats = list[tuple[float, bytes]]
 
@@ -300,6 +304,17 @@ def _bytewise(steps: Iterable[Step], every_s: float) -> Iterable[Step]:
             yield Step(every_s, step.data[at : at + 1])
         if step.end is not None:
             yield Step(0.0, end=step.end)
+
+
+def aborting(reply: Reply) -> bytes:
+    """Returns how a stream ends that its engine gives up."""
+    last = b"".join(frame.data for frame in reply.frames if frame.part in ("finish", "usage", "done"))
+    return _FINISH.sub(b'"finish_reason":"abort"', last)
+
+
+def failing(reply: Reply) -> bytes:
+    """Returns how a stream ends whose engine has died."""
+    return reply.error_event
 
 
 def plain(

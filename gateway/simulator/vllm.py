@@ -44,11 +44,11 @@ class PrefixCache:
         """How full it is, from 0 to 1."""
         return len(self._blocks) / self._capacity
 
-    def pass_through(self, prompt: str) -> int:
+    def pass_through(self, prompt: str, salt: str = "") -> int:
         """Returns how many tokens of the prompt's head were there, and keeps its blocks for the next."""
         data = prompt.encode("utf-8", "replace")
         size = self._block_tokens * BYTES_PER_TOKEN
-        parent, hits, whole = 0, 0, True
+        parent, hits, whole = hash(salt) if salt else 0, 0, True
         # the last token is always computed anew: a prompt is never cached whole
         for at in range(0, len(data) - size, size):
             parent = hash((parent, data[at : at + size]))
@@ -93,7 +93,10 @@ class VllmChat(_House, Chat):
         asked = super().read(body)
         thinking = bool((body.get("chat_template_kwargs") or {}).get("enable_thinking")) or asked.thinking
         longest = asked.max_tokens if body.get("ignore_eos") and asked.max_tokens else asked.min_tokens
-        asked = msgspec.structs.replace(asked, thinking=thinking, min_tokens=longest)
+        salt = body.get("cache_salt")
+        if salt is not None and (not isinstance(salt, str) or not salt):
+            raise Refused(400, "Parameter 'cache_salt' must be a non-empty string if provided.", param="cache_salt")
+        asked = msgspec.structs.replace(asked, thinking=thinking, min_tokens=longest, salt=salt or "")
         if asked.input_tokens + (asked.max_tokens or 0) > MAX_MODEL_LEN:
             raise Refused(
                 400,
@@ -146,6 +149,19 @@ def models(names: tuple[str, ...]) -> bytes:
     return msgspec.json.encode({"object": "list", "data": data})
 
 
+class Vitals(msgspec.Struct, frozen=True):
+    """The state of an engine as of now; `born_at` is in seconds since the epoch."""
+
+    running: int
+    waiting: int
+    kv_usage: float
+    born_at: float
+    steps: int = 0
+    preemptions: int = 0
+    block_tokens: int = _BLOCK_TOKENS
+    blocks: int = _BLOCKS
+
+
 class Metrics:
     """What /metrics tells; the names are vLLM's, and figures are summed over the simulator's life."""
 
@@ -171,17 +187,21 @@ class Metrics:
         counts[next((at for at, bound in enumerate(_BUCKETS) if seconds <= bound), len(_BUCKETS))] += 1
         total[0] += seconds
 
-    def page(self, model: str, running: int, waiting: int, cache: PrefixCache) -> bytes:
+    def page(self, model: str, vitals: Vitals) -> bytes:
         """Writes the page in Prometheus' text format."""
         label = f'model_name="{model}",engine="0"'
-        gauges = {"num_requests_running": running, "num_requests_waiting": waiting, "kv_cache_usage_perc": cache.share}
+        gauges = {
+            "num_requests_running": vitals.running,
+            "num_requests_waiting": vitals.waiting,
+            "kv_cache_usage_perc": vitals.kv_usage,
+        }
         counters = {
             "prompt_tokens_total": self.prompt_tokens,
             "prompt_tokens_cached_total": self.cached_tokens,
             "generation_tokens_total": self.generation_tokens,
             "prefix_cache_queries_total": self.prompt_tokens,
             "prefix_cache_hits_total": self.cached_tokens,
-            "num_preemptions_total": 0,
+            "num_preemptions_total": vitals.preemptions,
         }
         lines = []
         for kind, family in (("gauge", gauges), ("counter", counters)):
@@ -194,8 +214,32 @@ class Metrics:
         ]
         lines.append("# TYPE vllm:admission_rejections_total counter")
         lines.append(f'vllm:admission_rejections_total{{{label},reason="queue_overflow"}} {float(self.rejections)}')
+        lines.append("# TYPE vllm:num_requests_waiting_by_reason gauge")
+        lines += [
+            f'vllm:num_requests_waiting_by_reason{{{label},reason="{reason}"}} {float(times)}'
+            for reason, times in (("capacity", vitals.waiting), ("deferred", 0))
+        ]
+        lines.append("# TYPE vllm:engine_sleep_state gauge")
+        lines += [
+            f'vllm:engine_sleep_state{{{label},sleep_state="{state}"}} {float(state == "awake")}'
+            for state in ("awake", "weights_offloaded", "discard_all")
+        ]
+        # Its count is that of the engine's steps: what stands still where the engine hangs.
+        steps = vitals.steps or self.generation_tokens
+        tokens = self.prompt_tokens - self.cached_tokens + self.generation_tokens
+        lines += [
+            "# TYPE vllm:iteration_tokens_total histogram",
+            f'vllm:iteration_tokens_total_bucket{{{label},le="+Inf"}} {float(steps)}',
+            f"vllm:iteration_tokens_total_sum{{{label}}} {float(tokens)}",
+            f"vllm:iteration_tokens_total_count{{{label}}} {float(steps)}",
+        ]
+        lines += [
+            "# TYPE process_start_time_seconds gauge",
+            f"process_start_time_seconds {vitals.born_at!r}",
+        ]
         size = (
-            f'block_size="{_BLOCK_TOKENS}",num_gpu_blocks="{_BLOCKS}",kv_cache_size_tokens="{_BLOCKS * _BLOCK_TOKENS}"'
+            f'block_size="{vitals.block_tokens}",num_gpu_blocks="{vitals.blocks}",'
+            f'kv_cache_size_tokens="{vitals.blocks * vitals.block_tokens}"'
         )
         lines += ["# TYPE vllm:cache_config_info gauge", f"vllm:cache_config_info{{{label},{size}}} 1.0"]
         for name, (counts, total) in self.histograms.items():

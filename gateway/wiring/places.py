@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from itertools import product
 from pathlib import Path
 from typing import Final, NamedTuple
 from urllib.parse import SplitResult, urlsplit
@@ -15,7 +16,8 @@ from gateway.config import providers as written
 from gateway.config.secret import Secret
 from gateway.core.adapter import Adapter
 from gateway.core.money import Price
-from gateway.core.types import Deployment, Endpoint, Headers, Origin, Timeouts
+from gateway.core.types import Deployment, Endpoint, Headers, Origin, Pooled, Timeouts
+from gateway.pool.router.pools import RANK_HEADER
 from gateway.prices import Catalogue, price_from
 from gateway.upstream import Transport
 from gateway.upstream.http1 import Http1Transport
@@ -160,6 +162,7 @@ def places_of(
             disabled=loaded.disabled.get(deployment.provider),
             options=_options(provider, deployment),
             counts=wire.counts,
+            pooled=_pooled(deployment.provider, provider),
         )
     return places
 
@@ -203,6 +206,15 @@ def _options(provider: written.Provider, deployment: written.Deployment) -> dict
     return {name: value for name, value in told.items() if value is not None}
 
 
+def _pooled(name: str, provider: written.Provider) -> Pooled | None:
+    """Returns how a pool is routed; the salts' key comes from the config alone, so that all gateways make the same."""
+    if provider.kind != "vllm":
+        return None
+    secrets = [name, *(secret.reveal() for secret in provider.api_credentials)]
+    key = hashlib.blake2b("\0".join(secrets).encode(), digest_size=32, person=b"headgate salts").digest()
+    return Pooled(provider.routing or "prefix", key if provider.prefix_cache == "tenant" else None)
+
+
 def _price(config: Config, deployment: written.Deployment, listed: Price | None) -> Price | None:
     if deployment.price is not None:
         return price_from(deployment.price.written)
@@ -239,7 +251,7 @@ def _endpoints(
     endpoints: list[Endpoint] = []
     for url in urls:
         origin = Origin(url.scheme, url.hostname or "", url.port or _PORTS[url.scheme])
-        for index, secret in enumerate(provider.api_credentials or [None]):
+        for (index, secret), rank in product(enumerate(provider.api_credentials or [None]), _ranks(provider)):
             auth = adapter.authorize(secret.reveal()) if secret is not None else ()
             endpoints.append(
                 Endpoint(
@@ -247,7 +259,7 @@ def _endpoints(
                     deployment=deployment,
                     provider=name,
                     origin=origin,
-                    auth=(*auth, *headers),
+                    auth=(*auth, *headers, *rank),
                     credential=f"{name}/{index}" if secret is not None else "",
                     transport=ways[name],
                     server=name if len(urls) == 1 else f"{name} {origin}",
@@ -255,6 +267,12 @@ def _endpoints(
                 )
             )
     return tuple(endpoints)
+
+
+def _ranks(provider: written.Provider) -> Sequence[Headers]:
+    """Returns what pins a call to each of a server's data-parallel ranks, where it has any."""
+    ranks = provider.data_parallel_ranks
+    return [()] if ranks is None else [((RANK_HEADER, b"%d" % rank),) for rank in range(ranks)]
 
 
 def _clearance(config: Config, provider: written.Provider, deployment: written.Deployment) -> int:

@@ -31,6 +31,7 @@ from gateway.kept import KeptAnswers
 from gateway.kept_content import KeepSettings, KeptContent
 from gateway.measure import Measurements
 from gateway.pipeline import Pipeline, Services
+from gateway.pool.gauges import follow
 from gateway.prices import Catalogue
 from gateway.simulator import Simulator
 from gateway.state.cache import MemoryResponseCache, ResponseCache
@@ -40,6 +41,7 @@ from gateway.wiring.compile import Compiled, compile_config
 from gateway.wiring.kinds import KINDS, SIMULATOR
 from gateway.wiring.labels import DETECTORS
 from gateway.wiring.places import Signers, Transports, places_of
+from gateway.wiring.pools import pages
 from gateway.wiring.rules import windows_of
 from gateway.wiring.stores import store_of
 
@@ -80,6 +82,7 @@ class Runtime:
         self._signers = Signers()
         self._cached: ResponseCache | None = None
         self._cached_by: object = None
+        self._following: asyncio.Task[None] | None = None
         self._known_keys = -1  # the version of `_keys`; negative before there were any
         self._keys: Sequence[KeyRow] = ()
         self._unkept: list[Price] = []  # prices that the store is still to be given
@@ -127,9 +130,13 @@ class Runtime:
         self._observe()
         self.pipeline = Pipeline(self.services, compiled.snapshot)
         self._applied(loaded, compiled)
+        self._following = asyncio.create_task(follow(self.services.pools, pages(self._transports)))
 
     async def stop(self) -> None:
         """Ends what `start` began; every receipt is in the store or, where that is away, in the journal."""
+        if self._following is not None:
+            self._following.cancel()
+            await asyncio.wait([self._following])
         await self.services.flights.close()
         for transport in self._transports.values():
             await transport.aclose()

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 
+import msgspec
 import pytest
 
 from adapters import vllm
 from adapters.dialects.chat import ChatDialect
+from adapters.dialects.embeddings import EmbeddingsDialect
 from gateway.core.errors import BadRequest, Reason, UpstreamError, unanswered
-from gateway.core.types import Deployment
+from gateway.core.types import Deployment, Pooled
 
 ADAPTER = vllm.adapter()
 CHAT = ChatDialect()
@@ -33,6 +35,43 @@ def test_a_strict_caller_is_refused_instead() -> None:
     with pytest.raises(BadRequest) as caught:
         ADAPTER.encode(call, DEPLOYMENT, CHAT, {})
     assert caught.value.param == "cache_salt"
+
+
+POOLED = Deployment("pool", "vllm", "vllm", "llama", "vllm", b"/v1", (), pooled=Pooled("prefix", b"key"))
+
+
+def encoded(body: bytes, where: Deployment, **more: object) -> dict[str, object]:
+    call = msgspec.structs.replace(CHAT.parse("c", body, ()), **more)  # type: ignore[arg-type]
+    written: dict[str, object] = json.loads(ADAPTER.encode(call, where, CHAT, {}).body)
+    return written
+
+
+def test_a_tenants_salt_is_the_only_one_that_reaches_the_server() -> None:
+    red, blue = (encoded(BODY, POOLED, tenant=tenant) for tenant in ("red", "blue"))
+    assert red == {"messages": [{}], "top_k": 5, "model": "llama", "cache_salt": POOLED.pooled.salt("red")}
+    assert red["cache_salt"] != blue["cache_salt"]
+
+
+def test_where_tenants_share_prefixes_there_is_no_salt() -> None:
+    shared = msgspec.structs.replace(POOLED, pooled=Pooled("prefix"))
+    assert "cache_salt" not in encoded(BODY, shared, tenant="red")
+
+
+def test_embeddings_are_not_salted() -> None:
+    request = ADAPTER.encode(EmbeddingsDialect().parse("c", b'{"input":"x"}', ()), POOLED, EmbeddingsDialect(), {})
+    assert json.loads(request.body) == {"input": "x", "model": "llama"}
+
+
+def test_a_stream_is_asked_for_its_usage_and_salted_too() -> None:
+    written = encoded(b'{"messages":[{}],"stream":true}', POOLED, tenant="red")
+    assert written["stream_options"] == {"include_usage": True}
+    assert written["cache_salt"] == POOLED.pooled.salt("red")
+
+
+def test_a_template_is_a_program_and_no_callers_matter() -> None:
+    request = ADAPTER.encode(CHAT.parse("c", b'{"messages":[{}],"chat_template":"{{1}}"}', ()), DEPLOYMENT, CHAT, {})
+    assert "chat_template" not in json.loads(request.body)
+    assert request.warnings
 
 
 @pytest.mark.parametrize(

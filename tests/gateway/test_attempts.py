@@ -134,6 +134,22 @@ def asked(made: list[Attempt]) -> list[str]:
     return [attempt.endpoint.id for attempt in made]
 
 
+def test_who_knows_better_orders_the_endpoints_and_is_asked_again_after_a_failure() -> None:
+    pool, other = deployment("pool", replicas=3), deployment("other", replicas=2)
+    asked_at: list[tuple[str, float]] = []
+
+    def order(which: Deployment, now: float) -> tuple[Endpoint, ...] | None:
+        asked_at.append((which.name, now))
+        return which.endpoints[::-1] if which is pool else None
+
+    loop = attempts(plan_of(pool, other, attempts=4), Open(), RetryBudget(), now=0.0, deadline=60.0, order=order)
+    made = [next(loop)]
+    made += [loop.send(failure(Reason.CONNECT, now)) for now in (1.0, 2.0, 3.0)]
+    assert asked(made) == ["pool#2", "pool#1", "pool#0", "other#0"]
+    assert asked_at[0] == ("pool", 0.0)
+    assert ("pool", 1.0) in asked_at
+
+
 A, B, C = deployment("a"), deployment("b"), deployment("c")
 ANSWER = Outcome(1.0, 0.5)
 

@@ -15,7 +15,7 @@ from gateway.pool.planner.known import known
 from gateway.pool.planner.memory import weights_of
 from gateway.pool.planner.quantisation import FORMATS
 from gateway.pool.planner.rates import Machine
-from gateway.simulator.vllm import Metrics, PrefixCache
+from gateway.simulator.vllm import Metrics, Vitals
 
 # The words of 0.33 (v1/worker/gpu_worker.py, v1/core/kv_cache_utils.py), an 8B on an A100
 NEW = """\
@@ -111,7 +111,7 @@ def test_of_two_readings_what_lies_between_counts() -> None:
 
 
 def test_the_simulators_page_is_read_as_vllms() -> None:
-    page = Metrics().page("m", 3, 0, PrefixCache()).decode()
+    page = Metrics().page("m", Vitals(3, 0, 0.0, 0.0)).decode()
     live = read_metrics(page)
     assert (live.cache_tokens, live.running) == (8192 * 16, 3.0)
     assert live.hit is None
