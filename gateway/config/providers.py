@@ -76,8 +76,8 @@ class Provider(CloudSettings):
     )
     routing: Routing | None = Field(
         default=None,
-        description="For `vllm`: which replica a call goes to. `prefix` (the default): by its cache and its load; "
-        "`least_loaded`, `two_choices`, `round_robin`: by calls in flight, or in turn.",
+        description="For `vllm`: which replica a call goes to. `two_choices` (the default) and `least_loaded`: by "
+        "calls in flight; `prefix`: by its cache and its load; `round_robin`: in turn.",
     )
     data_parallel_ranks: int | None = Field(
         default=None,

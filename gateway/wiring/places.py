@@ -212,7 +212,7 @@ def _pooled(name: str, provider: written.Provider) -> Pooled | None:
         return None
     secrets = [name, *(secret.reveal() for secret in provider.api_credentials)]
     key = hashlib.blake2b("\0".join(secrets).encode(), digest_size=32, person=b"headgate salts").digest()
-    return Pooled(provider.routing or "prefix", key if provider.prefix_cache == "tenant" else None)
+    return Pooled(provider.routing or "two_choices", key if provider.prefix_cache == "tenant" else None)
 
 
 def _price(config: Config, deployment: written.Deployment, listed: Price | None) -> Price | None:

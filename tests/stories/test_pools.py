@@ -11,6 +11,7 @@ from tests.patience import until
 from tests.stories.house import World, at
 
 LONG = "The keeper lifts the gate before noon, by right and by measure. " * 150
+PREFIX = {"routing": "prefix"}
 QUICK = Hardware(prefill_tokens_per_s=1e6, weights_s=0.001, step_s=0.001, kv_tokens=64_000)
 
 
@@ -28,7 +29,7 @@ def cached(answer: Any) -> int:
 
 async def test_a_prompt_goes_where_its_beginning_is_cached(world: World) -> None:
     replicas = await pool(world, 3)
-    await world.serve({"pool": at(replicas, kind="vllm")})
+    await world.serve({"pool": at(replicas, kind="vllm", provider=PREFIX)})
     tenants = [f"You serve tenant {number}. {LONG}" for number in range(6)]
     first = [await world.chat(**told(tenant), max_tokens=2) for tenant in tenants]
     again = [await world.chat(**told(tenant, "And then?"), max_tokens=2) for tenant in tenants]
@@ -39,7 +40,7 @@ async def test_a_prompt_goes_where_its_beginning_is_cached(world: World) -> None
 
 async def test_streams_teach_the_router_too_and_the_receipt_tells_of_cached_tokens(world: World) -> None:
     replicas = await pool(world)
-    await world.serve({"pool": at(replicas, kind="vllm")})
+    await world.serve({"pool": at(replicas, kind="vllm", provider=PREFIX)})
     for _ in range(3):
         got = await world.chat(**told(LONG), max_tokens=2, stream=True)
         assert got.whole
@@ -50,7 +51,7 @@ async def test_streams_teach_the_router_too_and_the_receipt_tells_of_cached_toke
 
 async def test_a_lost_replica_is_replaced_by_the_next_best(world: World) -> None:
     replicas = await pool(world)
-    await world.serve({"pool": at(replicas, kind="vllm")})
+    await world.serve({"pool": at(replicas, kind="vllm", provider=PREFIX)})
     await world.chat(**told(LONG), max_tokens=2)
     home, other = sorted(replicas, key=lambda replica: -len(replica.requests))
     await home.close()
@@ -60,7 +61,7 @@ async def test_a_lost_replica_is_replaced_by_the_next_best(world: World) -> None
 
 async def test_a_hung_engine_that_is_healthy_costs_no_answer(world: World) -> None:
     replicas = await pool(world)
-    await world.serve({"pool": at(replicas, kind="vllm", timeouts={"answer": "300ms"})})
+    await world.serve({"pool": at(replicas, kind="vllm", provider=PREFIX, timeouts={"answer": "300ms"})})
     await world.chat(**told(LONG), max_tokens=2)
     home = max(replicas, key=lambda replica: len(replica.requests))
     assert home.driver is not None
@@ -76,7 +77,7 @@ async def test_teams_share_no_cached_prefix_and_callers_cannot_choose_whose_they
         for name, team in (("a", "red"), ("b", "red"), ("c", "blue"))
     ]
     teams: dict[str, Any] = {"red": {}, "blue": {}}
-    await world.serve({"pool": at(replicas, kind="vllm")}, auth="keys", keys=keys, teams=teams)
+    await world.serve({"pool": at(replicas, kind="vllm", provider=PREFIX)}, auth="keys", keys=keys, teams=teams)
     salts, hits = [], []
     for name in ("a", "b", "c"):
         got = await world.chat(
@@ -92,14 +93,14 @@ async def test_teams_share_no_cached_prefix_and_callers_cannot_choose_whose_they
 
 async def test_prefixes_are_shared_where_the_config_says_so(world: World) -> None:
     (replica,) = await pool(world, 1)
-    await world.serve({"pool": at([replica], kind="vllm", provider={"prefix_cache": "shared"})})
+    await world.serve({"pool": at([replica], kind="vllm", provider=PREFIX | {"prefix_cache": "shared"})})
     await world.chat(**told(LONG), max_tokens=2)
     assert "cache_salt" not in replica.requests[-1].json()
 
 
 async def test_calls_are_pinned_to_data_parallel_ranks(world: World) -> None:
     (replica,) = await pool(world, 1)
-    await world.serve({"pool": at([replica], kind="vllm", provider={"data_parallel_ranks": 2})})
+    await world.serve({"pool": at([replica], kind="vllm", provider=PREFIX | {"data_parallel_ranks": 2})})
     for number in range(6):
         await world.chat(**told(f"{number} {LONG}"), max_tokens=1)
     ranks = {request.header(b"x-data-parallel-rank") for request in replica.requests}

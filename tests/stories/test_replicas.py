@@ -31,7 +31,7 @@ async def test_a_replica_that_went_well_for_long_and_dies_costs_no_call(world: W
     for _ in range(200):
         assert (await world.chat(max_tokens=1)).status == 200
     # A kept connection that turns out to be closed is no failure yet; there are two, one of who reads /metrics.
-    assert 5 <= len(dies.requests) - asked <= 7
+    assert 5 <= len(dies.requests) - asked <= 6
 
 
 async def test_all_calls_that_a_lost_replica_held_move_on(world: World) -> None:
