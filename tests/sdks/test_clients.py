@@ -13,7 +13,7 @@ from gateway.simulator import Fault
 from tests.sdks.conftest import Clients
 from tests.stories.house import World, at, until
 
-KINDS = ["openai", "anthropic", "vllm"]
+KINDS = ["openai", "anthropic", "vllm", "gemini"]
 WHOLE = {
     "langchain": ["chat", "chat_async"],
     "llama_index": ["chat", "chat_async"],
@@ -70,7 +70,8 @@ async def test_a_stream_comes_in_pieces_and_has_its_receipt(
     await world.serve({"only": at(await world.simulator(), kind=kind)})
     got = await clients(name).ask(world, do, more={"max_tokens": 200})
     check_words(name, got["text"])
-    assert got["pieces"] > 5
+    whole = kind == "gemini" and name == "instructor"  # it asks for a tool, and Gemini's calls come in one piece
+    assert got["pieces"] > (1 if whole else 5)
     receipt = await world.receipt(got["headers"]["x-request-id"])
     assert (receipt["deployment"], receipt["stream"]) == ("only", True)
     if name != "instructor":  # its partial objects carry neither
