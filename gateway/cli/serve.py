@@ -37,7 +37,7 @@ def _ready(runtime: Runtime, host: str, port: int, admin_key: str | None) -> Non
         models = ", ".join(each.name for each in deployments if each.provider == name) or "no deployment"
         why = loaded.disabled.get(name)
         state = f"disabled, {why}" if why else "enabled"
-        click.echo(f"  {name:<12} {provider.kind:<18} {state:<40} {models}")
+        click.echo(f"  {name:<12} {provider.kind:<18} {models:<24} {state}")
     for warning in runtime.compiled.warnings:
         click.echo(f"  warning: {warning}")
     if loaded.config.auth == "open":
