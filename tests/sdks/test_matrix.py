@@ -112,6 +112,19 @@ async def test_an_answer_comes_as_a_stream(world: World, clients: Clients, name:
     assert sum(receipt["tokens"].values()) == sum(got["usage"]) > 0
 
 
+@pytest.mark.parametrize("name", ["langchain", "llama_index", "pydantic_ai", "node"])
+async def test_clients_of_openais_chat_are_answered_whole_and_in_pieces(
+    world: World, clients: Clients, name: str, provider: Provider
+) -> None:
+    """The rest of what they do is in `test_clients`, by the providers that the simulator stands in for."""
+    for do in ("chat_async", "stream_async"):
+        got = await ask(world, clients, name, provider, do)
+        provider.said(got["text"])
+        receipt = await world.receipt(got["headers"]["x-request-id"])
+        assert (receipt["deployment"], receipt.get("stream", False)) == ("only", do == "stream_async")
+        assert sum(receipt["tokens"].values()) == sum(got["usage"]) > 0
+
+
 async def test_a_tool_is_called_and_its_result_goes_back(
     world: World, clients: Clients, name: str, provider: Provider
 ) -> None:
