@@ -90,7 +90,8 @@ class Keeper:
         name = host[: host.find("]") + 1] if host.startswith("[") else host.partition(":")[0]
         if host in hosts or name in hosts:
             return
-        if is_loopback(name) if self._open_check is not None else not hosts:
+        own = is_loopback(name.strip("[]")) or name.endswith(".localhost")
+        if own if self._open_check is not None else not hosts:
             return
         raise Forbidden(
             "the admin surface is not called by this name; `admin.hosts` lists its names", code="host_refused"

@@ -16,6 +16,31 @@ headgate.chart = (() => {
   };
   const axisNames = { usd: "US dollars", tokens: "Tokens", calls: "Calls", s: "Seconds", ms: "Milliseconds", "%": "Share", bytes: "Bytes" };
 
+  /** Writes moments of an axis whose ticks are `step` seconds apart, and of points that are, in a zone ("" is here). */
+  function clock(zone) {
+    const of = (options) => new Intl.DateTimeFormat("en-GB", { ...options, timeZone: zone || undefined, hourCycle: "h23" });
+    const [month, day, time] = [of({ month: "short", year: "numeric" }), of({ day: "numeric", month: "short" }), of({ hour: "2-digit", minute: "2-digit" })];
+    const [second, whole] = [of({ hour: "2-digit", minute: "2-digit", second: "2-digit" }), of({ weekday: "short", day: "numeric", month: "short", year: "numeric" })];
+    const at = (writer, moment) => writer.format(new Date(moment * 1000));
+    return {
+      tick(moment, step) {
+        if (step >= 28 * 86400) return at(month, moment);
+        if (step >= 86400 || at(second, moment) === "00:00:00") return at(day, moment);
+        return at(step < 60 ? second : time, moment);
+      },
+      point(moment, step) {
+        if (step >= 28 * 86400) return at(month, moment);
+        return step >= 86400 ? at(whole, moment) : `${at(day, moment)}, ${at(step < 60 ? second : time, moment)}${zone ? ` ${zone}` : ""}`;
+      },
+    };
+  }
+
+  /** Writes amounts of an axis: without cents where none has any. */
+  function ticks(unit, write) {
+    if (unit !== "usd") return (values) => values.map(write);
+    return (values) => values.map((value) => (values.every((each) => Number.isInteger(each)) ? `$${format.number(value)}` : write(value)));
+  }
+
   // Canvas does not know var() or light-dark(): an element that has the colour tells what it comes to.
   function colours(root) {
     const probe = element("span");
@@ -51,6 +76,9 @@ headgate.chart = (() => {
     const height = Number(root.dataset.height ?? 260);
     const write = units[options.unit] ?? ((value) => format.number(value, 2));
     const isStack = options.kind !== "lines";
+    const step = () => (options.x.length > 1 ? options.x[1] - options.x[0] : 3600);
+    // Whole days are the server's, in UTC; what is finer is told by the clock on the wall.
+    const zone = () => options.zone ?? (step() >= 86400 ? "UTC" : "");
     let shown = options.series.map(() => true);
     let plot = null;
 
@@ -58,9 +86,10 @@ headgate.chart = (() => {
     const legend = element("ul", { class: "chart-legend", "aria-label": "Series" });
     const tip = element("div", { class: "chart-tip", hidden: "" });
     const table = element("div", { class: "visually-hidden" });
-    const save = element("button", { class: "button small", type: "button", title: "Save as PNG" }, "PNG");
+    const save = element("button", { class: "button quiet small", type: "button", title: "Save as a picture" }, "PNG");
     save.addEventListener("click", png);
-    root.replaceChildren(canvas, tip, legend, table, element("div", { class: "chart-tools" }, save));
+    const foot = element("div", { class: "chart-foot" }, legend, save);
+    root.replaceChildren(canvas, tip, foot, table);
     root.setAttribute("role", "figure");
     root.setAttribute("aria-label", options.title);
 
@@ -73,7 +102,7 @@ headgate.chart = (() => {
       plot?.destroy();
       plot = null;
       const empty = !options.x.length || !options.series.length;
-      legend.hidden = empty;
+      foot.hidden = empty;
       if (empty) {
         canvas.replaceChildren(element("div", { class: "empty" }, element("p", { class: "empty-title" }, "Nothing in this time")));
         return;
@@ -98,12 +127,15 @@ headgate.chart = (() => {
       const all = data();
       const font = `12px ${getComputedStyle(document.body).fontFamily}`;
       const axis = { stroke: colour.text, font, ticks: { show: false }, grid: { stroke: colour.line, width: 1 } };
-      const gap = options.x.length > 1 ? options.x[1] - options.x[0] : 3600;
+      const gap = step();
+      const said = clock(zone());
+      const amounts = ticks(options.unit, write);
       plot = new uPlot(
         {
           width: root.clientWidth || 600,
           height,
           padding: [14, 10, 0, 0],
+          tzDate: (moment) => (zone() ? uPlot.tzDate(new Date(moment * 1000), zone()) : new Date(moment * 1000)),
           legend: { show: false },
           cursor: { y: false, points: { show: !bars, size: 7 }, drag: { x: false, y: false } },
           scales: {
@@ -111,8 +143,8 @@ headgate.chart = (() => {
             y: { range: (_, least, most) => [Math.min(0, least ?? 0), most > 0 ? most * 1.06 : 1] },
           },
           axes: [
-            { ...axis, grid: { show: false }, space: 72 },
-            { ...axis, border: { show: false }, size: (_, values) => 22 + 7 * Math.max(3, ...(values ?? []).map((value) => value.length)), values: (_, ticks) => ticks.map(write), label: options.axis ?? axisNames[options.unit], labelSize: 20, labelFont: font },
+            { ...axis, grid: { show: false }, space: 76, size: 34, gap: 9, values: (_, moments, __, ___, apart) => moments.map((moment) => said.tick(moment, apart)) },
+            { ...axis, border: { show: false }, size: (_, values) => 22 + 7 * Math.max(3, ...(values ?? []).map((value) => value.length)), values: (_, values) => amounts(values), label: options.axis ?? axisNames[options.unit], labelSize: 20, labelFont: font },
           ],
           series: [{}, ...order.map((index) => series[index])],
           hooks: { setCursor: [(at) => point(at, of)], ready: [(at) => at.over.addEventListener("mouseleave", () => (tip.hidden = true))] },
@@ -145,7 +177,7 @@ headgate.chart = (() => {
       if (index == null || left < 0) return void (tip.hidden = true);
       const rows = options.series.map((each, number) => [each, number]).filter(([each, number]) => shown[number] && each.values[index] != null);
       if (isStack) rows.reverse();
-      tip.replaceChildren(element("strong", {}, format.moment(options.x[index])));
+      tip.replaceChildren(element("strong", {}, clock(zone()).point(options.x[index], step())));
       for (const [each, number] of rows) {
         const swatch = element("span", { class: "swatch" });
         swatch.style.background = of(number);
@@ -164,9 +196,10 @@ headgate.chart = (() => {
 
     function describe() {
       const head = element("tr", {}, element("th", {}, "Time"), ...options.series.map((each) => element("th", {}, each.label)));
-      const step = Math.max(1, Math.ceil(options.x.length / 50));
+      const said = clock(zone());
+      const every = Math.max(1, Math.ceil(options.x.length / 50));
       const rows = options.x.flatMap((at, index) =>
-        index % step ? [] : [element("tr", {}, element("td", {}, format.moment(at)), ...options.series.map((each) => element("td", {}, each.values[index] == null ? "" : write(each.values[index]))))],
+        index % every ? [] : [element("tr", {}, element("td", {}, said.point(at, step())), ...options.series.map((each) => element("td", {}, each.values[index] == null ? "" : write(each.values[index]))))],
       );
       table.replaceChildren(element("table", {}, element("caption", {}, options.title), element("thead", {}, head), element("tbody", {}, ...rows)));
     }

@@ -262,3 +262,4 @@ async def test_a_chart_is_drawn_named_and_saved(kind: str, scheme: str, admin_pa
     await expect(chart.get_by_role("button", name="research")).to_have_attribute("aria-pressed", "false")
     await admin_page.set_viewport_size({"width": 420, "height": 800})
     assert await overflows(admin_page) == []
+    await expect(chart.locator(".uplot")).to_have_css("width", f"{await chart.evaluate('each => each.clientWidth')}px")
