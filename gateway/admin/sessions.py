@@ -16,7 +16,7 @@ from typing import Final
 
 import msgspec
 
-COOKIE: Final = "headgate_session"
+COOKIE: Final = "headgate-session"
 MOST: Final = 1000  # sessions at a time; the one used longest ago goes first
 _ID_BYTES: Final = 32
 

@@ -12,10 +12,10 @@
 
 The template extends `base.html` and fills the blocks `lead`, `actions` (right of the heading), `content` and `scripts`
 (`<script src="{{ static('costs.js') }}" defer></script>`, for uPlot `{% include "charts.html" %}` before it). Classes:
-`card`, `card-head`, `grid`, `figures` of `figure` (`label`, `value`, `note`), `badge ok|warn|bad|info`, `notice`, `tabs`,
-`segments`, `button primary|danger|quiet|small`, `fields` of `field` (`label`, input, `hint`), `toolbar`, `facts`,
-`progress.bar`, `empty`, `skeleton`. The CSP takes no inline script, no `onclick`, no `style=""`; a script may set
-`element.style`. A dialog is a `<dialog id="new">`, a button `data-opens="new"`, within it one `data-closes`.
+`card`, `card-head`, `grid`, `figures` of `figure` (`label`, `value`, `note`), `badge ok|warn|bad|info`, `notice`,
+`tabs`, `segments`, `button primary|danger|quiet|small`, `fields` of `field` (`label`, input, `hint`), `toolbar`,
+`facts`, `progress.bar`, `empty`, `skeleton`. The CSP takes no inline script, no `onclick`, no `style=""`; a script may
+set `element.style`. A dialog is a `<dialog id="new">`, a button `data-opens="new"`, within it one `data-closes`.
 
 **A table**: `<table class="table" id="spend" data-sort data-csv="spend.csv">` in a `table-wrap`; a button
 `data-csv-of="spend"` saves it; cells of numbers are `class="num"`, `data-value` is what is sorted by and saved;

@@ -147,10 +147,10 @@ async def test_a_session_ends_when_it_is_logged_out_of_and_not_by_a_forged_reque
     async with here.client() as client:
         token = await log_in(client, ADMIN)
         assert told(await client.delete("/admin/session")) == (403, "csrf_refused")
-        cookie = client.cookies["headgate_session"]
+        cookie = client.cookies["headgate-session"]
         assert (await client.delete("/admin/session", headers=token)).status_code == 204
-        assert "headgate_session" not in client.cookies
-        client.cookies.set("headgate_session", cookie)
+        assert "headgate-session" not in client.cookies
+        client.cookies.set("headgate-session", cookie)
         assert (await client.get("/admin/session")).status_code == 401
 
 
@@ -164,7 +164,7 @@ async def test_one_sessions_token_is_no_other_sessions(here: Place) -> None:
 @pytest.mark.parametrize("cookie", ["", "a", "é", "headgate", "a" * 4000, '"', "a;b", "\\012"])
 async def test_a_forged_session_is_none(here: Place, cookie: str) -> None:
     async with here.client() as client:
-        got = await client.get("/admin/costs", headers={"cookie": f"headgate_session={cookie}".encode()})
+        got = await client.get("/admin/costs", headers={"cookie": f"headgate-session={cookie}".encode()})
         assert told(got) == (401, "invalid_admin_key")
 
 
