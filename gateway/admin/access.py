@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Annotated, Final, Literal
 
 import msgspec
@@ -42,20 +42,20 @@ LOOPBACK: Final = Visitor("loopback", "viewer", by="loopback")  # reads on this 
 
 
 class Credentials:
-    """The admin key and the callers' keys, by hash ("sha256:…"); `rows` are those that hold now, config's first."""
+    """The admin key and the callers' keys; `find` returns the key that has a hash ("sha256:…") now, if one has."""
 
     def __init__(
-        self, admin_hash: str, rows: Callable[[], Iterable[KeyRow]], now: Callable[[], float] = time.time
+        self, admin_hash: str, find: Callable[[str], KeyRow | None], now: Callable[[], float] = time.time
     ) -> None:
         self._admin = f"sha256:{admin_hash}"
-        self._rows = rows
+        self._find = find
         self._now = now
 
     def holder(self, hash: str) -> Visitor | None:
         """Returns whose credential has this hash; None where nobody's, or of one who may not enter (any more)."""
         if hmac.compare_digest(hash, self._admin):
             return Visitor("admin", "admin")
-        row = next((each for each in self._rows() if hmac.compare_digest(each.hash, hash)), None)
+        row = self._find(hash)
         if row is None or not row.enabled or (row.expires_at is not None and self._now() >= row.expires_at):
             return None
         return _visitor_of(row)

@@ -64,7 +64,8 @@ class Gate:
             body = await _read(headers, receive, self._max_body)
         except CallError as error:
             answer = answer_of(error)
-            if isinstance(error, Unauthorized) and is_page(scope["method"], headers):
+            strange = isinstance(error, Unauthorized) or error.code == "open_door_refused"
+            if strange and is_page(scope["method"], headers):
                 answer = RedirectResponse(f"{LOGIN}?next={quote(scope['path'], safe='/')}", 303)
             await answer(scope, receive, sealed)
             return

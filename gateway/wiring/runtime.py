@@ -37,7 +37,7 @@ from gateway.simulator import Simulator
 from gateway.state.cache import MemoryResponseCache, ResponseCache
 from gateway.state.protocols import KeyRow, KeyStore, Store, StoreUnavailable
 from gateway.telemetry import Telemetry, names
-from gateway.wiring.compile import Compiled, compile_config, written_keys
+from gateway.wiring.compile import Compiled, compile_config
 from gateway.wiring.kinds import KINDS, SIMULATOR
 from gateway.wiring.labels import DETECTORS
 from gateway.wiring.places import Signers, Transports, places_of
@@ -178,9 +178,10 @@ class Runtime:
         """Host and port to listen on."""
         return self._listen or self.loaded.config.server.address
 
-    def keys(self) -> list[KeyRow]:
-        """Returns the keys that hold now, the config's first."""
-        return [*written_keys(self.loaded.config), *self._keys]
+    @property
+    def stored_keys(self) -> Sequence[KeyRow]:
+        """The store's keys, as they were read last; a change of them is another sequence."""
+        return self._keys
 
     def problems(self) -> list[str]:
         """Says what keeps new calls from being served well."""

@@ -89,7 +89,13 @@ const headgate = (() => {
       const written = size.toLocaleString("en", { minimumFractionDigits: size >= 0.1 && size < 1000 ? 2 : 0, maximumFractionDigits: digits });
       return `${value < 0 ? "−" : ""}$${written}`;
     },
-    nano: (value) => format.usd(value / 1e9),
+    nano: (value) => format.usd(Number(value) / 1e9),
+    /** Nano-dollars as exact dollars: "88500" is "0.0000885". */
+    exact(nano) {
+      const [, sign, digits] = /^(-?)(\d+)$/.exec(String(nano));
+      const whole = digits.padStart(10, "0");
+      return `${sign}${whole.slice(0, -9)}.${whole.slice(-9)}`.replace(/\.?0+$/, "");
+    },
     /** Whole numbers in three digits: 12.3k, 4.56M. */
     short(value) {
       const size = Math.abs(value);
@@ -131,8 +137,8 @@ const headgate = (() => {
       each.title = format.moment(at);
     }
     for (const each of root.querySelectorAll("data[data-nano]")) {
-      each.textContent = format.nano(Number(each.dataset.nano));
-      each.title = `$${Number(each.dataset.nano) / 1e9}`;
+      each.textContent = format.nano(each.dataset.nano);
+      each.title = `$${format.exact(each.dataset.nano)}`;
     }
   }
 
@@ -165,7 +171,12 @@ const headgate = (() => {
       const safe = /^[=+\-@\t\r]/.test(text) && Number.isNaN(Number(text)) ? `'${text}` : text;
       return /[",\n\r]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
     };
-    return [...table.rows].map((row) => [...row.cells].map((each) => cell(row.parentNode.tagName === "THEAD" ? each.textContent.trim() : valueOf(each))).join(",")).join("\r\n") + "\r\n";
+    const plain = (each) => {
+      const [time, amount] = [each.querySelector("time[data-at]"), each.querySelector("data[data-nano]")];
+      if (each.dataset.value !== undefined) return each.dataset.value;
+      return time ? time.dateTime : amount ? format.exact(amount.dataset.nano) : each.textContent.trim();
+    };
+    return [...table.rows].map((row) => [...row.cells].map((each) => cell(plain(each))).join(",") + "\r\n").join("");
   }
 
   function save(name, content, type) {

@@ -263,3 +263,47 @@ async def test_a_chart_is_drawn_named_and_saved(kind: str, scheme: str, admin_pa
     await admin_page.set_viewport_size({"width": 420, "height": 800})
     assert await overflows(admin_page) == []
     await expect(chart.locator(".uplot")).to_have_css("width", f"{await chart.evaluate('each => each.clientWidth')}px")
+
+
+TABLE = """
+<section class="card"><div class="table-wrap"><table class="table" id="spend" data-csv="spend.csv"><thead><tr>
+<th>Team</th><th class="num">Spend</th><th>Last call</th></tr></thead><tbody>
+<tr><td>=cmd|' /C calc'!A0</td><td class="num"><data data-nano="88500"></data></td>
+<td><time data-at="1764201600"></time></td></tr>
+<tr><td>a "b", c</td><td class="num"><data data-nano="1234567890123456789"></data></td>
+<td><time data-at="1764201601"></time></td></tr>
+<tr><td><b>sales</b></td><td class="num"><data data-nano="0"></data></td><td></td></tr>
+</tbody></table></div></section>
+<form data-api="POST /admin/nothing/{name}"><div class="field"><label for="name">Name</label>
+<input id="name" name="name" value="a/b"></div><button class="button">Save</button></form>
+"""
+
+
+async def test_tables_sort_and_save_and_forms_tell_what_the_api_said(
+    admin_page: Page, tolerate: Callable[[str], None]
+) -> None:
+    tolerate(REFUSED)
+    await admin_page.goto("/admin/ui")
+    draw = """html => {
+        document.querySelector("main").innerHTML = html;
+        headgate.write();
+        headgate.sortable(document.querySelector("table"));
+    }"""
+    await admin_page.evaluate(draw, TABLE)
+    first = admin_page.locator("tbody tr").first
+    await admin_page.get_by_role("button", name="Spend").click()  # numbers: the largest first
+    await expect(first).to_contain_text('a "b", c')
+    await expect(first.locator("data")).to_have_attribute("title", "$1234567890.123456789")
+    await expect(admin_page.get_by_role("columnheader", name="Spend")).to_have_attribute("aria-sort", "descending")
+    await admin_page.get_by_role("button", name="Spend").click()
+    await expect(first).to_contain_text("sales")
+    saved = await admin_page.evaluate("headgate.csv(document.querySelector('table'))")
+    assert saved.split("\r\n") == [
+        "Team,Spend,Last call",
+        "sales,0,",
+        "'=cmd|' /C calc'!A0,0.0000885,2025-11-27T00:00:00.000Z",
+        '"a ""b"", c",1234567890.123456789,2025-11-27T00:00:01.000Z',
+        "",
+    ]
+    await admin_page.get_by_role("button", name="Save").click()
+    await expect(admin_page.get_by_role("status")).to_contain_text("/admin/nothing/a/b: Not Found")
