@@ -229,7 +229,9 @@ async def test_right_keys_are_not_counted(here: Place) -> None:
 # -- what is sent -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("body", ["", "{", "[]", '{"key": 5}', '{"key": null}', "{}", '{"key": "' + "a" * 1500 + '"}'])
+@pytest.mark.parametrize(
+    "body", ["", "{", "[]", '{"key": "\\ud800"}', '{"key": 5}', '{"key": null}', "{}", '{"key": "' + "a" * 1500 + '"}']
+)
 async def test_a_login_that_is_none_is_the_callers_fault(here: Place, body: str) -> None:
     async with here.client() as client:
         got = await client.post("/admin/session", content=body, headers={"content-type": "application/json"})
