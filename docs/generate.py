@@ -94,7 +94,13 @@ ADVICE: Final[Mapping[str, Advice]] = {
     "unknown_url": Advice("caller", "correct the path; the base URL ends in `/v1`"),
     "method_not_allowed": Advice("caller", "use a method that `Allow` names"),
     "invalid_api_key": Advice("caller", "send a key that is known, enabled and not expired"),
-    "invalid_admin_key": Advice("caller", "send the admin key"),
+    "invalid_admin_key": Advice("caller", "send the admin key, or a key with a role"),
+    "role_forbidden": Advice("caller", "ask an admin: the key's role or team does not reach so far"),
+    "csrf_refused": Advice(
+        "caller", "load the page again; a script sends `x-csrf-token`, or a key instead of a session"
+    ),
+    "host_refused": Advice("operator", "add the name that browsers use to `admin.hosts`"),
+    "too_many_tries": Advice("caller", _WAIT + ", with the right key"),
     "model_not_found": Advice("caller", "correct the name; `GET /v1/models` lists those a key may use"),
     "not_found": Advice("caller", "the provider does not know what the request names"),
     "model_not_allowed": Advice("caller", "ask for another model, or for another key"),

@@ -211,6 +211,18 @@ class Telemetry(Section):
     logs: Literal["auto", "json", "text"] = Field(default="auto", description="`auto`: text on a terminal, else JSON.")
 
 
+class Admin(Section):
+    """The admin surface and its pages, under `/admin`."""
+
+    hosts: list[str] = Field(
+        default=[],
+        description="Names that browsers call it by, such as `gateway.example.com`; on a loopback listener loopback "
+        "names need no mention. Not set elsewhere: any.",
+    )
+    session_idle: Duration = Field(default=3600.0, gt=0, description="How long a session lasts that nobody uses.")
+    session_max: Duration = Field(default=43200.0, gt=0, description="How long a session lasts at most.")
+
+
 class Config(Section):
     """A whole config."""
 
@@ -232,4 +244,5 @@ class Config(Section):
     breakers: Breakers = Field(default=Breakers(), description="When an endpoint rests.")
     store: Store = Field(default=Store(), description="Receipts, decisions and keys.")
     shared: Shared = Field(default=Shared(), description="What several processes share.")
+    admin: Admin = Field(default=Admin(), description="The admin surface and its pages.")
     telemetry: Telemetry = Field(default=Telemetry(), description="Metrics, spans and logs.")

@@ -14,7 +14,8 @@ import msgspec
 
 from gateway.core.errors import ConfigError
 from gateway.core.money import Price
-from gateway.state import sql
+from gateway.state import audit, sql
+from gateway.state.audit import AuditRow
 from gateway.state.postgres_session import Connection, Session, parameters_of
 from gateway.state.protocols import KeptRow, KeyRow, ReceiptRow, Totals
 
@@ -35,6 +36,7 @@ _SPELLING: Final = sql.Spelling(
 )
 
 _ADD_KEPT: Final = sql.add_kept_statement(_SPELLING).encode()
+_ADD_AUDIT: Final = audit.add_statement(_SPELLING).encode()
 
 # Receipts go through a temporary table, since COPY itself cannot pass over those that are there: 60,000 rows/s and
 # 3 us of this process's CPU a row, where an INSERT for each row makes 18,000 rows/s at 12 us (a server on one machine).
@@ -144,6 +146,19 @@ class PostgresStore:
         """Forgets what is older; returns how many ids."""
         return self._change('DELETE FROM kept_answers WHERE "time" < %s', (before,))
 
+    # -- what people changed --------------------------------------------------------------------------------------
+
+    def add_audit(self, rows: Iterable[AuditRow]) -> None:
+        """Adds rows, all or none; one that is there already stays as it is."""
+        held = [[_storable(value) if isinstance(value, str) else value for value in row] for row in rows]
+        with self._writer.transaction(WRITE_S) as connection, connection.cursor() as cursor:
+            cursor.executemany(_ADD_AUDIT, held)
+
+    def audit(self, where: Sequence[tuple[str, str]], before: tuple[float, str] | None, limit: int) -> list[AuditRow]:
+        """Returns the newest first: those that match all (filter, value) pairs, older than the (time, id) `before`."""
+        rows = self._read(*audit.query(_SPELLING, where, before, limit))
+        return [AuditRow(*row[:-2], *(_text(value) for value in row[-2:])) for row in rows]
+
     # -- statements -----------------------------------------------------------------------------------------------
 
     def _change(self, statement: str, values: Sequence[object]) -> int:
@@ -155,6 +170,10 @@ class PostgresStore:
         asked = [_storable(value) if isinstance(value, str) else value for value in values]
         with self._reader.transaction(READ_S) as connection:
             return connection.execute(statement.encode(), asked).fetchall()
+
+
+def _text(json: str | bytes | None) -> str | None:
+    return json.decode() if isinstance(json, bytes) else json
 
 
 def _storable(text: str) -> str:

@@ -10,6 +10,7 @@ import msgspec
 from gateway.core.errors import HeadgateError
 from gateway.core.money import Price
 from gateway.core.types import Tags
+from gateway.state.audit import AuditStore
 
 
 class StoreUnavailable(HeadgateError):
@@ -185,7 +186,7 @@ class KeptStore(Protocol):
         ...
 
 
-class Store(ReceiptStore, KeyStore, KeptStore, Protocol):
+class Store(ReceiptStore, KeyStore, KeptStore, AuditStore, Protocol):
     """All of it in one database, which several processes may have open; every method raises StoreUnavailable."""
 
     def close(self) -> None:

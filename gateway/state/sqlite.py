@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from gateway.core.money import Price
-from gateway.state import sql
+from gateway.state import audit, sql
+from gateway.state.audit import AuditRow
 from gateway.state.protocols import KeptRow, KeyRow, ReceiptRow, RowRefused, StoreUnavailable, Totals
 
 _T = TypeVar("_T")
@@ -34,6 +35,7 @@ _SPELLING: Final = sql.Spelling(
     tag="(SELECT value FROM json_each(tags) WHERE json_each.key = ?)",
 )
 _ADD_KEPT: Final = sql.add_kept_statement(_SPELLING)
+_ADD_AUDIT: Final = audit.add_statement(_SPELLING)
 _ROWS_AT_ONCE: Final = 64
 _ROW: Final = f"({_SPELLING.places(len(ReceiptRow._fields))})"
 _ADD_RECEIPT: Final = f"INSERT INTO receipts VALUES {_ROW} ON CONFLICT DO NOTHING"
@@ -152,6 +154,17 @@ class SqliteStore:
         """Forgets what is older; returns how many ids."""
         statement = "DELETE FROM kept_answers WHERE time < ?"
         return self._write(lambda connection: connection.execute(statement, (before,)).rowcount)
+
+    # -- what people changed --------------------------------------------------------------------------------------
+
+    def add_audit(self, rows: Iterable[AuditRow]) -> None:
+        """Adds rows, all or none; one that is there already stays as it is."""
+        held = list(rows)
+        self._write(lambda connection: connection.executemany(_ADD_AUDIT, held))
+
+    def audit(self, where: Sequence[tuple[str, str]], before: tuple[float, str] | None, limit: int) -> list[AuditRow]:
+        """Returns the newest first: those that match all (filter, value) pairs, older than the (time, id) `before`."""
+        return [AuditRow._make(row) for row in self._read(*audit.query(_SPELLING, where, before, limit))]
 
     # -- connections ----------------------------------------------------------------------------------------------
 

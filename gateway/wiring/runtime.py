@@ -178,6 +178,11 @@ class Runtime:
         """Host and port to listen on."""
         return self._listen or self.loaded.config.server.address
 
+    @property
+    def stored_keys(self) -> Sequence[KeyRow]:
+        """The store's keys, as they were read last; a change of them is another sequence."""
+        return self._keys
+
     def problems(self) -> list[str]:
         """Says what keeps new calls from being served well."""
         found = []

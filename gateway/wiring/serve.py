@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import hmac
 import os
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
@@ -14,7 +13,6 @@ import structlog
 
 from adapters.dialects._relayed import RelayedForm
 from gateway.config import watch
-from gateway.core.errors import Unauthorized
 from gateway.door import inference, models, probes, responses
 from gateway.door.app import Door, Handler, Receive, Send
 from gateway.door.exchange import Message
@@ -23,11 +21,8 @@ from gateway.door.protocol import DoorLimits
 from gateway.door.server import Server
 from gateway.door.uploads import Held
 from gateway.telemetry import configure_logging
-from gateway.wiring.accounts import Accounts
 from gateway.wiring.kinds import DIALECTS
-from gateway.wiring.levers import BreakerLevers
 from gateway.wiring.runtime import Runtime
-from gateway.wiring.support import matrix
 
 _log = structlog.get_logger("headgate")
 
@@ -151,39 +146,16 @@ def _door(runtime: Runtime, host: str, admin_hash: str, draining: Callable[[], b
 
 def _admin(runtime: Runtime, loopback: bool, admin_hash: str) -> Handler:
     """Returns the admin surface; FastAPI is imported by the first request that asks for it."""
-    guard = OpenGuard()
-
-    def check(headers: list[tuple[bytes, bytes]], method: str) -> None:
-        for name, value in headers:
-            if name == b"authorization" and value[:7].lower() == b"bearer ":
-                if hmac.compare_digest(hashlib.sha256(value[7:].strip()).hexdigest(), admin_hash):
-                    return
-                raise Unauthorized("this is not the admin key", code="invalid_admin_key")
-        if method not in ("GET", "HEAD") or not loopback:
-            raise Unauthorized(
-                f"this takes the admin key: Authorization: Bearer ${ADMIN_KEY}", code="invalid_admin_key"
-            )
-        guard.check(headers, method)
-
     loaded: list[Callable[..., Awaitable[None]]] = []
 
     async def handle(scope: Message, receive: Receive, send: Send) -> None:
-        check(scope["headers"], scope["method"])
         if not loaded:
-            from gateway.admin.app import application
+            from gateway.wiring.rooms import admin_surface
 
-            accounts = Accounts(runtime.store, runtime.services.ledger.settle)
-            loaded.append(
-                application(accounts, BreakerLevers(runtime.services.breakers), lambda: matrix(_kinds(runtime)))
-            )
+            loaded.append(admin_surface(runtime, OpenGuard().check if loopback else None, admin_hash))
         await loaded[0](scope, receive, send)
 
     return handle
-
-
-def _kinds(runtime: Runtime) -> dict[str, str]:
-    """Returns the kind of each provider of the config that serves."""
-    return {name: provider.kind for name, provider in runtime.loaded.config.providers.items()}
 
 
 def _admin_key(environ: Mapping[str, str], beside: Path) -> tuple[str, str | None]:

@@ -121,7 +121,7 @@ def test_every_variable_of_the_environment_is_documented() -> None:
 def test_every_path_that_is_served_is_documented() -> None:
     served = set()
     for source in _sources():
-        served |= set(re.findall(r'@app\.\w+\("(/admin/[^"]+)"\)', source))
+        served |= set(re.findall(r'@routes\.\w+\(\s*"(/admin/(?!ui|static)[^"]+)"', source))
     assert "/admin/costs" in served
     page = _page("admin.md")
     assert [path for path in sorted(served) if path not in page] == []

@@ -11,6 +11,7 @@ import pytest
 from gateway.accounting.receipts import Receipt, row_of
 from gateway.core.money import FREE
 from gateway.prices import price_from
+from gateway.state.audit import AuditRow
 from gateway.state.protocols import GROUPS, KeptRow, KeyRow, ReceiptRow, RowRefused, Store
 from tests.gateway.state.conftest import Database
 
@@ -268,3 +269,24 @@ def test_kept_answers_are_forgotten_one_by_one_or_when_they_are_old(store: Store
     store.forget_kept("resp_3")
     assert store.expire_kept(2.0) == 2
     assert [store.kept(f"resp_{time}") is not None for time in range(4)] == [False, False, True, False]
+
+
+# -- what people changed ------------------------------------------------------------------------------------------
+
+
+def change(id: str, time: float, **fields: object) -> AuditRow:
+    made = AuditRow(id, time, "admin", "admin", None, "key.edited", "keys/a", None, '{"a": "\\u0000", "b": 1}')
+    return made._replace(**fields)  # type: ignore[arg-type]
+
+
+def test_changes_are_kept_once_and_listed_the_newest_first(store: Store) -> None:
+    rows = [change("a", 1.0), change("b", 2.0, who="ada", team="sales"), change("c", 2.0, before="null")]
+    store.add_audit(rows)
+    store.add_audit([change("b", 2.0, who="eve")])
+    assert store.audit((), None, 10) == rows[::-1]
+    assert store.audit((), None, 2) == [rows[2], rows[1]]
+    assert store.audit((), (2.0, "c"), 10) == [rows[1], rows[0]]
+    assert store.audit([("who", "ada"), ("team", "sales")], None, 10) == [rows[1]]
+    assert store.audit([("who", "no\0body")], None, 10) == []
+    with pytest.raises(ValueError, match="no filter"):
+        store.audit([("after", "x")], None, 10)

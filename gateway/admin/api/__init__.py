@@ -1,0 +1,1 @@
+"""The admin surface as data: a file for each area, with one function `router` that is given what the area needs."""
