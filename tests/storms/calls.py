@@ -70,3 +70,4 @@ class Past:
         self.fallen: set[str] = set()  # places that were gone at some time
         self.shut: dict[str, int] = {}  # places that are forced open, with the first call that was made since
         self.killed = False  # the gateway's process, in the midst of it
+        self.held_up = False  # the machine let nothing of it run for as long as a caller may read nothing

@@ -32,6 +32,8 @@ from tests.storms.steps import Ask, Calm, Lever, Outage, Reload, Rest, Step
 
 PATIENCE_S: Final = 30.0  # for what must come, on a machine with other things to do
 FIRST_TOKEN_S: Final = 0.025
+BEAT_S: Final = 0.005
+STILL_S: Final = 2 * FIRST_TOKEN_S  # of the three that a caller may read nothing
 PASSING: Final = (Trace, Run, Flight, Passenger, Exchange, Http1Exchange, DoorProtocol)  # what lives with a call
 
 _HOST: Final = "127.0.0.1"
@@ -53,6 +55,8 @@ class Storm:
         self._sequences = 0
         self._numbers = 0
         self._rows = 0
+        self._beat_at = 0.0
+        self._stillest_s = 0.0  # the longest that nothing of this process ran
         self._written = VARIANTS[0]
         self._defects: list[str] = []
         self._files: int | None = None
@@ -77,11 +81,20 @@ class Storm:
         self._port = await ready
         self._books = sqlite3.connect(self._folder / "headgate.db")
         self._tasks = asyncio.all_tasks()
+        self._beat_at = loop.time()
+        self._beat()
         await self.play([Ask(), Ask(stream=True), Calm(), Reload(self._written)])  # makes what is made once
         self._files = self._open_files()
         return self
 
+    def _beat(self) -> None:
+        loop = asyncio.get_running_loop()
+        before, self._beat_at = self._beat_at, loop.time()
+        self._stillest_s = max(self._stillest_s, self._beat_at - before)
+        self._beating = loop.call_later(BEAT_S, self._beat)
+
     async def __aexit__(self, *_: object) -> None:
+        self._beating.cancel()
         self._server.drain()
         await self._serving
         await self.runtime.stop()
@@ -94,6 +107,7 @@ class Storm:
     async def play(self, steps: Sequence[Step]) -> None:
         """Plays one sequence until nothing of it is under way, and holds it against the laws."""
         self._forget()
+        self._stillest_s = 0.0
         past = Past(self._sky.heard, self._sky.answers)
         calls: list[asyncio.Task[None]] = []
         reloads: list[asyncio.Task[None]] = []
@@ -136,6 +150,7 @@ class Storm:
                 await self.runtime.reload()
                 self._check_config(False)
         self._read_receipts(past)
+        past.held_up = self._stillest_s > STILL_S
         self.happened += check(past)
         self._defects += [str(entry) for entry in logged if "exc_info" in entry or entry["event"] == "receipt_rejected"]
         assert not self._defects, self._defects
