@@ -114,12 +114,15 @@ class Month:
         request = Request(
             call, principal, sensitivity, usage.input_tokens, max(1, workload.output), tags=principal.tags
         )
+        trace.refusal = self._over_budget(principal, at)
+        if trace.refusal is not None:
+            trace.status, trace.reason = 429, "budget_exceeded"
+            return trace, trace.planned_at
         try:
-            self._hold_to_budget(principal, at)
             trace.plan = plan = self._plan(snapshot, request, view, at)
         except CallError as error:
             trace.status, trace.reason = error.status, error.word
-            if isinstance(error, Forbidden | Overloaded | OverBudget):
+            if isinstance(error, Forbidden | Overloaded):
                 trace.refusal = error.message
             return trace, trace.planned_at
         if workload.repeated and (ended_at := self._replayed(snapshot, trace, plan, workload)) is not None:
@@ -252,24 +255,18 @@ class Month:
 
     # -- the budget ------------------------------------------------------------------------------------------------
 
-    def _hold_to_budget(self, principal: Principal, at: float) -> None:
-        day = _day(at)
-        if principal.team == BUDGET_TEAM and self._spent.get(day, 0) >= self._daily_nano:
-            told = f"${usd(self._spent[day])} of ${usd(self._daily_nano)} a day"
-            raise OverBudget(f"the budget of team {BUDGET_TEAM!r} is spent: {told}; it begins anew at midnight (UTC)")
+    def _over_budget(self, principal: Principal, at: float) -> str | None:
+        """Says in the words of a refusal that the team has spent what it may in a day, or nothing."""
+        spent = self._spent.get(_day(at), 0)
+        if principal.team != BUDGET_TEAM or spent < self._daily_nano:
+            return None
+        told = f"${usd(spent)} of ${usd(self._daily_nano)} a day"
+        return f"the budget of team {BUDGET_TEAM!r} is spent: {told}; it begins anew at midnight (UTC)"
 
     def _note(self, trace: Trace, at: float) -> None:
         if trace.principal.team == BUDGET_TEAM:
             spent = (trace.cost.nano_usd if trace.cost is not None else 0) + trace.spent_nano
             self._spent[_day(at)] = self._spent.get(_day(at), 0) + spent
-
-
-class OverBudget(CallError):
-    """A budget does not allow the call."""
-
-    status = 429
-    type = "rate_limit_error"
-    code = "budget_exceeded"
 
 
 def _day(at: float) -> str:
