@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import random
 import time
@@ -80,7 +81,8 @@ async def _serve(folder: Path, environ: Mapping[str, str], port: int, mark: Mark
         finally:
             for task in traffic:
                 task.cancel()
-            await asyncio.gather(*traffic, return_exceptions=True)
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task  # what it died of, if it did, is told
 
 
 def _tell(base: str, mark: Mark, admin_key: str | None) -> None:

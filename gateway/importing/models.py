@@ -22,7 +22,6 @@ from gateway.importing.pricing import take_price
 from gateway.importing.variables import Variables, is_variable
 
 _RESERVED: Final = ("auto",)
-_USUAL: Final = frozenset({"chat", "completions", "embeddings"})
 _SHORTEST_S: Final = 0.001
 _LONGEST_S: Final = 1e6
 _REGION: Final = re.compile(r"[a-z]{2}(?:-[a-z]+)+-\d")
@@ -149,7 +148,8 @@ class Models:
         model, region, shortened = _bare(model)
         info = entry.get("model_info")
         serves = self._house.serves[prefix.kind]
-        family = self._family(info, model)
+        mode = info.get("mode") if info is not None else None
+        family = MODES.get(mode.text or "") if mode is not None else family_of(model)
         if family is not None and family not in serves:
             entry.lost(f"a provider of kind {prefix.kind!r} does not serve {family} here")
             return
@@ -157,10 +157,10 @@ class Models:
         kind = str(place.body["kind"])
         body: dict[str, Data] = {"provider": place_name}
         body |= self._model(kind, model, params, info)
-        if family is not None and family not in _USUAL:
+        if family is not None and family not in ("chat", "completions"):
             body["endpoints"] = [family]
-        elif family == "embeddings":
-            body["endpoints"] = ["embeddings"]
+        if mode is not None and family is not None:
+            mode.exact(f"endpoints: [{family}]" if "endpoints" in body else f"endpoints, {family} among them")
         body |= self._limits(params, info)
         price = take_price([source for source in (params, info) if source is not None])
         if price is not None:
@@ -215,14 +215,6 @@ class Models:
                 base.exact(f"base_model: {word}")
         return body
 
-    def _family(self, info: Given | None, model: str) -> str | None:
-        mode = info.get("mode") if info is not None else None
-        if mode is not None and mode.text in MODES:
-            family = MODES[mode.text]
-            mode.exact(f"endpoints: [{family}]" if family not in _USUAL else f"endpoints, {family} among them")
-            return family
-        return family_of(model)
-
     def _limits(self, params: Given, info: Given | None) -> dict[str, Data]:
         body: dict[str, Data] = {}
         for key, word in (("max_input_tokens", "context_window"), ("max_output_tokens", "max_output")):
@@ -238,7 +230,7 @@ class Models:
             body["modalities"] = ["text"]
             vision.exact("modalities: [text]")
         elif vision is not None and vision.flag is True:
-            vision.exact("nothing", "a deployment is assumed to read images unless its `modalities` say otherwise")
+            vision.exact("as it is", "a deployment is assumed to read images unless its `modalities` say otherwise")
         parallel = params.get("max_parallel_requests")
         if parallel is not None and parallel.whole is not None and parallel.whole > 0:
             body["in_flight"] = parallel.whole

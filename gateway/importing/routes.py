@@ -76,13 +76,13 @@ class Routes:
         if self._tags and tagged:
             for tag in tagged:
                 members = [member for member in group.members if tag in member.tags]
-                when: dict[str, Data] = {"model": [*asked], "tag": {_TAG: [tag]}}
+                when: dict[str, Data] = {"model": _plain(asked), "tag": {_TAG: _plain([tag])}}
                 yield self._route(f"{group.name}-{tag}", when, members, fallbacks, pick, group.at)
             default = [member for member in group.members if _DEFAULT_TAG in member.tags]
             members = default or [member for member in group.members if not member.tags] or group.members
         else:
             members = group.members
-        yield self._route(group.name, {"model": [*asked]}, members, fallbacks, pick, group.at)
+        yield self._route(group.name, {"model": _plain(asked)}, members, fallbacks, pick, group.at)
 
     def _route(
         self,
@@ -217,7 +217,7 @@ class Routes:
                 named.exact(f"when.model of route {group.name!r}: {alias!r} beside it")
                 hidden = target.get("hidden")
                 if hidden is not None and hidden.flag is False:
-                    hidden.exact("nothing", "it is listed")
+                    hidden.exact("as it is", "it is listed")
                 elif hidden is not None:
                     hidden.lost("/v1/models lists every name that a route has")
 
@@ -284,6 +284,11 @@ def _looseness(entry: Entry) -> int:
     assert isinstance(models, list)
     tagged = "tag" in when
     return -2 * len(str(models[0]).replace("*", "")) - tagged
+
+
+def _plain(words: Sequence[str]) -> list[Data]:
+    """Returns words that come from no variable, whatever is in them."""
+    return [word.replace("${", "$${") for word in words]
 
 
 def _at(root: Given, section: str, key: str) -> Given | None:

@@ -146,7 +146,7 @@ class Settings:
             draft.cache["ttl"] = write_duration(ttl.number)
             ttl.exact(f"cache.ttl: {draft.cache['ttl']}")
         if kind is not None and kind.text == "local":
-            kind.exact("nothing", "answers are kept in the process unless `shared.url` is set")
+            kind.exact("as it is", "answers are kept in the process unless `shared.url` is set")
         elif kind is not None and kind.text in _REDIS:
             told = "" if kind.text == "redis" else "the same question is the same, a similar one is not"
             kind.near("shared.url", told or "the cache alone is kept there")
@@ -224,7 +224,7 @@ class Settings:
             size.exact(f"server.max_body: {size.whole}MiB")
         checks = self._at("router_settings", "enable_pre_call_checks")
         if checks is not None and checks.flag is not None:
-            checks.near("nothing", "prompts are held against context windows before every call")
+            checks.near("as it is", "prompts are held against context windows before every call")
         tags = self._at("router_settings", "enable_tag_filtering")
         if tags is not None and tags.flag is not None:
             tags.near("routes with when.tag", "tags are those of keys and teams")
@@ -245,7 +245,7 @@ class Settings:
                 self._draft.telemetry["logs"] = "json"
                 logs.exact("telemetry.logs: json")
             else:
-                logs.exact("nothing", "text on a terminal, else JSON")
+                logs.exact("as it is", "text on a terminal, else JSON")
         for section, key, kept in (
             ("litellm_settings", "turn_off_message_logging", True),
             ("general_settings", "store_prompts_in_spend_logs", False),
@@ -263,7 +263,7 @@ class Settings:
         for place in places:
             given = place.get("drop_params") if place is not None else None
             if given is not None and given.flag is True:
-                given.exact("nothing", "what a provider cannot express is dropped, and declared in a header")
+                given.exact("as it is", "what a provider cannot express is dropped, and declared in a header")
             elif given is not None and given.flag is False:
                 given.lost("what a provider cannot express is dropped and declared; keys can be `strict`")
 

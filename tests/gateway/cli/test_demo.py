@@ -97,6 +97,9 @@ async def test_a_month_that_is_young_is_kept_with_its_config(tmp_path: Path) -> 
     again = command("demo", "--folder", str(folder), "--no-serve", "--calls", "300")
     assert (again.returncode, again.stdout) == (0, "")
     assert (folder / "demo.json").read_text() == mark
+    (folder / "demo.json").write_text("")  # as a fill that was broken off leaves it
+    anew = command("demo", "--folder", str(folder), "--no-serve", "--calls", "300")
+    assert anew.stdout.startswith("300 calls in ")
     other = command("demo", "--folder", str(folder), "--no-serve", "--calls", "200", "--seed", "7")
     assert other.stdout.startswith("200 calls in ")
     assert "in_flight: 100" in config.read_text()

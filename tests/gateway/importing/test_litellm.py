@@ -223,6 +223,19 @@ def test_redis_becomes_one_url_without_its_password(build: House, tmp_path: Path
     assert "hush" not in made.text + repr(made.report)
 
 
+def test_a_model_that_a_kind_does_not_serve_is_left_out_with_all_that_is_said_of_it(build: House) -> None:
+    made = _of(build, "model: groq/some-painter", "    model_info: {mode: image_generation, id: painter}")
+    assert [line.verdict for line in made.report.lines] == ["unsupported"] * 4
+    assert made.report.to_do[-1] == "no model could be taken over: the config serves nothing yet"
+
+
+def test_names_with_a_dollar_in_them_are_names(build: House, tmp_path: Path) -> None:
+    text = 'model_list: [{model_name: "a${B}", litellm_params: {model: "openai/c${D}"}}]'
+    config = _config(import_litellm(text, "litellm.yaml", build), tmp_path)
+    assert config.policies.routes[0].when.model == ["a${B}"]
+    assert [each.model for each in config.deployments.values()] == ["c${D}"]
+
+
 def test_what_is_no_yaml_is_refused_with_its_place(build: House) -> None:
     with pytest.raises(ConfigError) as refused:
         import_litellm("model_list:\n  - model_name: *\n", "litellm.yaml", build)
