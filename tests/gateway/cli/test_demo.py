@@ -14,9 +14,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+from click.testing import CliRunner, Result
 
+from gateway.cli.demo import command as demo
 from tests.patience import WITHIN_S, until
-from tests.stories.house import ROOT, command
+from tests.stories.house import ROOT
 
 _ADMIN = "hg-admin-of-the-demo"
 
@@ -78,8 +80,8 @@ async def test_a_demo_serves_its_month_and_answers_and_moves(tmp_path: Path) -> 
             assert answer.status_code == 200, answer.text
             assert answer.headers["x-headgate-deployment"] in ("qwen", "gpt-mini", "haiku")
             assert (await http.post("/v1/chat/completions", json=body)).status_code == 401
-            second = command("demo", "--folder", str(folder), "--no-serve")
-            assert (second.returncode, "another demo has" in second.stderr) == (1, True)
+            second = _fill(folder)
+            assert (second.exit_code, "another demo has" in second.stderr) == (1, True)
 
 
 async def _more(calls: object, than: int) -> bool:
@@ -87,28 +89,31 @@ async def _more(calls: object, than: int) -> bool:
     return bool(await calls("31d") > than + 3)
 
 
-async def test_a_month_that_is_young_is_kept_with_its_config(tmp_path: Path) -> None:
+def _fill(folder: Path, *options: str) -> Result:
+    """Runs the command in this process, without serving."""
+    return CliRunner().invoke(demo, ["--folder", str(folder), "--no-serve", *options])
+
+
+def test_a_month_that_is_young_is_kept_with_its_config(tmp_path: Path) -> None:
     folder = tmp_path / "demo"
-    first = command("demo", "--folder", str(folder), "--no-serve", "--calls", "300")
-    assert (first.returncode, first.stdout.startswith("300 calls in ")) == (0, True), first.stderr
+    first = _fill(folder, "--calls", "300")
+    assert (first.exit_code, first.stdout.startswith("300 calls in ")) == (0, True), first.output
     mark, config = (folder / "demo.json").read_text(), folder / "config.yaml"
     assert (folder / "demo.json").stat().st_mode & 0o077 == 0
     config.write_text(config.read_text() + "limits: {in_flight: 100}\n")
-    again = command("demo", "--folder", str(folder), "--no-serve", "--calls", "300")
-    assert (again.returncode, again.stdout) == (0, "")
+    again = _fill(folder, "--calls", "300")
+    assert (again.exit_code, again.stdout) == (0, "")
     assert (folder / "demo.json").read_text() == mark
     (folder / "demo.json").write_text("")  # as a fill that was broken off leaves it
-    anew = command("demo", "--folder", str(folder), "--no-serve", "--calls", "300")
-    assert anew.stdout.startswith("300 calls in ")
-    other = command("demo", "--folder", str(folder), "--no-serve", "--calls", "200", "--seed", "7")
-    assert other.stdout.startswith("200 calls in ")
+    assert _fill(folder, "--calls", "300").stdout.startswith("300 calls in ")
+    assert _fill(folder, "--calls", "200", "--seed", "7").stdout.startswith("200 calls in ")
     assert "in_flight: 100" in config.read_text()
 
 
 def test_a_folder_that_is_no_demos_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "headgate.db").write_text("mine")
-    refused = command("demo", "--folder", str(tmp_path), "--no-serve")
-    assert refused.returncode == 1
+    refused = _fill(tmp_path)
+    assert refused.exit_code == 1
     assert "is no demo's: name another with --folder" in refused.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["headgate.db"]
     assert (tmp_path / "headgate.db").read_text() == "mine"

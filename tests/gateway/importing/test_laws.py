@@ -84,7 +84,7 @@ def _leaves(value: Any, path: tuple[str | int, ...] = ()) -> list[str]:
 
 # Without shrinking, which takes minutes here: a failure prints the config as it is.
 @settings(
-    max_examples=100,
+    max_examples=60,
     deadline=None,
     suppress_health_check=list(HealthCheck),
     phases=[Phase.explicit, Phase.reuse, Phase.generate],

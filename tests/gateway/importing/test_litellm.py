@@ -7,14 +7,15 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from gateway.cli.import_litellm import check
+from gateway.cli.import_litellm import litellm as command
 from gateway.config.models import Config
 from gateway.core.errors import ConfigError
 from gateway.importing import House, Imported, Line, import_litellm
 from gateway.wiring.runtime import dry_compile, read_config
 from tests.gateway.importing.conftest import EXAMPLES
-from tests.stories.house import command
 
 
 def _config(imported: Imported, tmp_path: Path, **environ: str) -> Config:
@@ -245,14 +246,14 @@ def test_what_is_no_yaml_is_refused_with_its_place(build: House) -> None:
 def test_the_command_writes_config_and_report_and_keeps_what_is_there(tmp_path: Path) -> None:
     source = EXAMPLES[0].parent / "clouds.yaml"
     made, report = tmp_path / "headgate.yaml", tmp_path / "report.json"
-    ran = command("import", "litellm", str(source), "-o", str(made), "--report", str(report))
-    assert ran.returncode == 0, ran.stderr
+    ran = CliRunner().invoke(command, [str(source), "-o", str(made), "--report", str(report)])
+    assert ran.exit_code == 0, ran.output
     assert "ok: 8 deployments load, and their rules are proven" in ran.stdout
     told = json.loads(report.read_text())
     assert {line["verdict"] for line in told["exact"]} == {"exact"}
     assert told["source"] == str(source)
     before = made.read_text()
-    again = command("import", "litellm", str(source), "-o", str(made))
-    assert again.returncode == 1
+    again = CliRunner().invoke(command, [str(source), "-o", str(made)])
+    assert again.exit_code == 1
     assert "is there already" in again.stderr
     assert made.read_text() == before
