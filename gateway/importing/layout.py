@@ -135,7 +135,7 @@ def _routes(routes: Iterable[Entry]) -> str:
 def _wildcards(wildcards: Sequence[str]) -> str:
     if not wildcards:
         return ""
-    told = [f"  # {each}" for each in wildcards]
+    told = [f"  # {_on_one_line(each)}" for each in wildcards]
     return (
         "\n".join(["  # Models that LiteLLM passed through by a pattern: write each that you use, such as", *told])
         + "\n"
@@ -155,8 +155,12 @@ def _heading(text: str) -> str:
 
 def _comment(text: str, hanging: str = "") -> str:
     """Writes a comment over as many lines as it takes; nothing in it can end a line of its own."""
-    clean = "".join(character if character.isprintable() else "?" for character in text)
-    return "".join(f"# {line}\n" for line in textwrap.wrap(clean, _WIDTH - 2, subsequent_indent=hanging))
+    lines = textwrap.wrap(_on_one_line(text), _WIDTH - 2, subsequent_indent=hanging)
+    return "".join(f"# {line}\n" for line in lines)
+
+
+def _on_one_line(text: str) -> str:
+    return "".join(character if character.isprintable() else "?" for character in text)
 
 
 def _remarked(line: str, remark: str) -> str:

@@ -237,6 +237,17 @@ def test_names_with_a_dollar_in_them_are_names(build: House, tmp_path: Path) -> 
     assert [each.model for each in config.deployments.values()] == ["c${D}"]
 
 
+def test_nothing_that_a_config_says_gets_out_of_a_comment(build: House, tmp_path: Path) -> None:
+    text = r"""model_list:
+  - model_name: "x/*"
+    litellm_params: {model: "openai/a\nauth: open # *"}
+  - {model_name: m, litellm_params: {model: gpt-4o, "odd\nauth: open": 1}}
+general_settings: {master_key: os.environ/KEY}
+"""
+    made = import_litellm(text, "lite\nllm.yaml", build)
+    assert _config(made, tmp_path).auth == "keys"
+
+
 def test_what_is_no_yaml_is_refused_with_its_place(build: House) -> None:
     with pytest.raises(ConfigError) as refused:
         import_litellm("model_list:\n  - model_name: *\n", "litellm.yaml", build)
