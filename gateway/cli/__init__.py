@@ -13,8 +13,11 @@ _COMMANDS = {
     "costs": "Sums what calls cost.",
     "size": "Sizes a pool of your own GPUs: what fits, how fast, how many, and what it costs.",
     "keys": "Creates, lists and switches off keys.",
+    "import": "Makes a config of another gateway's.",
+    "demo": "Serves a made-up month, to look at the pages with.",
     "simulate": "Runs a provider that answers without a model, and fails on command.",
 }
+_MODULES = {"import": "import_litellm"}  # where the command's own name cannot be a module's
 
 
 class Commands(click.Group):
@@ -26,7 +29,7 @@ class Commands(click.Group):
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
         if name not in _COMMANDS:
             return None
-        command: click.Command = importlib.import_module(f"gateway.cli.{name}").command
+        command: click.Command = importlib.import_module(f"gateway.cli.{_MODULES.get(name, name)}").command
         return command
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.documents.pages import ROOT, Gateway
+from tests.documents.pages import ROOT, Gateway, fences
 from tests.patience import WITHIN_S
 
 
@@ -21,6 +21,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """Serves on a free port, in a process that no provider's key has reached."""
     folder = tmp_path_factory.mktemp("documents")
     shutil.copy(ROOT / "config.yaml", folder)
+    (folder / "litellm.yaml").write_text(next(each.text for each in fences("text") if each.page.name == "importing.md"))
     environ = {name: value for name, value in os.environ.items() if not name.endswith("_API_KEY")}
     path = f"{Path(sys.executable).parent}{os.pathsep}{environ.get('PATH', '')}"
     environ |= {"PATH": path, "HEADGATE_ADMIN_KEY": "hg-admin-of-the-documents"}

@@ -32,7 +32,7 @@ def router(accounts: Accounts) -> APIRouter:
     """Returns the paths of costs."""
     routes = APIRouter()
 
-    @routes.get("/admin/costs")
+    @routes.get("/admin/costs", responses={200: {"content": {"text/csv": {}}}})
     def costs(request: Request, visitor: Seen, format: Annotated[Literal["json", "csv"], Query()] = "json") -> Response:
         """Sums what calls cost: `group_by`, `since`, `until`; every other parameter filters (`team=sales`)."""
         parameters = {name: value for name, value in request.query_params.items() if name != "format"}
