@@ -15,7 +15,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
-from gateway.admin.api import audit, breakers, costs, decisions, live, policies, providers, session
+from gateway.admin.api import audit, breakers, costs, decisions, live, playground, policies, providers, session
 from gateway.admin.audit import Audit
 from gateway.admin.errors import answer_of
 from gateway.admin.gate import Gate, is_page
@@ -34,6 +34,7 @@ class Rooms(msgspec.Struct, frozen=True, kw_only=True):
     support: Callable[[], list[dict[str, Any]]]
     traffic: live.Traffic | None = None
     rules: policies.Rules | None = None
+    playground: playground.Playground | None = None
     version: str = ""
     max_body: int = 32 * 2**20
 
@@ -55,6 +56,8 @@ def application(rooms: Rooms) -> FastAPI:
         app.include_router(live.router(rooms.traffic))
     if rooms.rules is not None:
         app.include_router(policies.router(rooms.rules))
+    if rooms.playground is not None:
+        app.include_router(playground.router(rooms.playground))
     # -- the pages: a line for each area, in the order of the navigation ---------------------------------------------
     app.include_router(shell_pages(shell))
     return app
