@@ -21,6 +21,7 @@ from gateway.admin.errors import answer_of
 from gateway.admin.gate import Gate, is_page
 from gateway.admin.keeper import Keeper
 from gateway.admin.pages import Shell, shell_pages
+from gateway.admin.pages.traffic import live_pages, playground_pages
 from gateway.core.errors import CallError
 
 
@@ -60,6 +61,10 @@ def application(rooms: Rooms) -> FastAPI:
         app.include_router(playground.router(rooms.playground))
     # -- the pages: a line for each area, in the order of the navigation ---------------------------------------------
     app.include_router(shell_pages(shell))
+    if rooms.traffic is not None:
+        app.include_router(live_pages(shell))
+    if rooms.playground is not None:
+        app.include_router(playground_pages(shell))
     return app
 
 
