@@ -53,8 +53,10 @@ def router(rules: Rules) -> APIRouter:
     @routes.post("/admin/explain")
     def explain(question: Question, visitor: Reader) -> Response:
         """Tells what would happen to a call, by the engine that decides; nothing is sent, and nothing kept."""
-        if visitor.team is not None and question.team not in (None, visitor.team):
-            raise Forbidden(f"this is not of the team {visitor.team!r}", code="role_forbidden", param="team")
+        if visitor.team is not None:
+            if question.team not in (None, visitor.team) or question.key is not None:
+                raise Forbidden(f"ask for calls of the team {visitor.team!r}", code="role_forbidden", param="team")
+            question = question.model_copy(update={"team": visitor.team})
         return JSONResponse(dict(rules.explain(question)))
 
     return routes
