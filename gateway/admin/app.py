@@ -15,12 +15,15 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
-from gateway.admin.api import audit, breakers, costs, decisions, providers, session
+from gateway.admin.api import audit, breakers, costs, decisions, live, playground, policies, providers, session
 from gateway.admin.audit import Audit
 from gateway.admin.errors import answer_of
 from gateway.admin.gate import Gate, is_page
 from gateway.admin.keeper import Keeper
 from gateway.admin.pages import Shell, shell_pages
+from gateway.admin.pages.policies import policies_pages
+from gateway.admin.pages.records import audit_pages, providers_pages
+from gateway.admin.pages.traffic import live_pages, playground_pages
 from gateway.core.errors import CallError
 
 
@@ -32,6 +35,9 @@ class Rooms(msgspec.Struct, frozen=True, kw_only=True):
     accounts: costs.Accounts
     levers: breakers.Levers
     support: Callable[[], list[dict[str, Any]]]
+    traffic: live.Traffic | None = None
+    rules: policies.Rules | None = None
+    playground: playground.Playground | None = None
     version: str = ""
     max_body: int = 32 * 2**20
 
@@ -49,8 +55,22 @@ def application(rooms: Rooms) -> FastAPI:
     app.include_router(providers.router(rooms.support))
     app.include_router(breakers.router(rooms.levers, rooms.audit))
     app.include_router(audit.router(rooms.audit))
+    if rooms.traffic is not None:
+        app.include_router(live.router(rooms.traffic))
+    if rooms.rules is not None:
+        app.include_router(policies.router(rooms.rules))
+    if rooms.playground is not None:
+        app.include_router(playground.router(rooms.playground))
     # -- the pages: a line for each area, in the order of the navigation ---------------------------------------------
     app.include_router(shell_pages(shell))
+    if rooms.traffic is not None:
+        app.include_router(live_pages(shell))
+    if rooms.playground is not None:
+        app.include_router(playground_pages(shell))
+    if rooms.rules is not None:
+        app.include_router(policies_pages(shell, rooms.rules))
+    app.include_router(providers_pages(shell, rooms.support))
+    app.include_router(audit_pages(shell))
     return app
 
 

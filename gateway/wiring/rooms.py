@@ -13,8 +13,10 @@ from gateway.state.protocols import KeyRow
 from gateway.wiring.accounts import Accounts
 from gateway.wiring.compile import written_keys
 from gateway.wiring.levers import BreakerLevers
+from gateway.wiring.play import Playground
 from gateway.wiring.runtime import VERSION, Runtime
 from gateway.wiring.support import matrix
+from gateway.wiring.views import Rules, Traffic
 
 
 def admin_surface(
@@ -36,6 +38,9 @@ def admin_surface(
             accounts=Accounts(runtime.store, runtime.services.ledger.settle),
             levers=BreakerLevers(runtime.services.breakers),
             support=lambda: matrix(_kinds(runtime)),
+            traffic=Traffic(runtime),
+            rules=Rules(runtime),
+            playground=Playground(runtime),
             version=VERSION,
             max_body=runtime.loaded.config.server.max_body,
         )

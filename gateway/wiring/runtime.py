@@ -37,6 +37,7 @@ from gateway.simulator import Simulator
 from gateway.state.cache import MemoryResponseCache, ResponseCache
 from gateway.state.protocols import KeyRow, KeyStore, Store, StoreUnavailable
 from gateway.telemetry import Telemetry, names
+from gateway.telemetry.history import EVERY_S, History
 from gateway.wiring.compile import Compiled, compile_config
 from gateway.wiring.kinds import KINDS, SIMULATOR
 from gateway.wiring.labels import DETECTORS
@@ -87,6 +88,7 @@ class Runtime:
         self._keys: Sequence[KeyRow] = ()
         self._unkept: list[Price] = []  # prices that the store is still to be given
         self.reload_problems: tuple[str, ...] = ()
+        self.history: History
         self.loaded: Loaded
         self.compiled: Compiled
         self.pipeline: Pipeline
@@ -128,6 +130,7 @@ class Runtime:
             kept=kept,
         )
         self._observe()
+        self.history = History(telemetry.metrics)
         self.pipeline = Pipeline(self.services, compiled.snapshot)
         self._applied(loaded, compiled)
         self._following = asyncio.create_task(follow(self.services.pools, pages(self._transports)))
@@ -173,6 +176,12 @@ class Runtime:
         if await asyncio.to_thread(self._keys_changed):
             await self.reload()
 
+    async def keep_history(self) -> None:
+        """Reads the counters in even steps, for whoever watches; ends when cancelled."""
+        while True:
+            self.history.read(time.time())
+            await asyncio.sleep(EVERY_S)
+
     @property
     def address(self) -> tuple[str, int]:
         """Host and port to listen on."""
@@ -182,6 +191,11 @@ class Runtime:
     def stored_keys(self) -> Sequence[KeyRow]:
         """The store's keys, as they were read last; a change of them is another sequence."""
         return self._keys
+
+    @property
+    def cached_here(self) -> list[MemoryResponseCache]:
+        """The answers that this process keeps; none where they are kept elsewhere."""
+        return [self._cached] if isinstance(self._cached, MemoryResponseCache) else []
 
     def problems(self) -> list[str]:
         """Says what keeps new calls from being served well."""
@@ -285,10 +299,6 @@ class Runtime:
         self.services.breakers.apply(_breaker_settings(loaded.config))
         self.services.kept.content.apply(_keep_settings(loaded.config))
 
-    def _kept_here(self) -> list[MemoryResponseCache]:
-        """Returns the cache of this process, where answers are not kept elsewhere."""
-        return [self._cached] if isinstance(self._cached, MemoryResponseCache) else []
-
     def _connections(self) -> Iterator[tuple[tuple[str, str], float]]:
         totals: Counter[tuple[str, str]] = Counter()
         for transport in list(self._transports.values()):
@@ -310,8 +320,8 @@ class Runtime:
         metrics.observe(names.QUEUED, lambda: [((), admission.waiting)])
         metrics.observe(names.REVISION, lambda: [((), self._revision)])
         metrics.observe(names.JOURNAL, lambda: [((), ledger.journal.size_bytes)])
-        metrics.observe(names.CACHE_BYTES, lambda: [((), cache.size_bytes) for cache in self._kept_here()])
-        metrics.observe(names.CACHE_ENTRIES, lambda: [((), len(cache)) for cache in self._kept_here()])
+        metrics.observe(names.CACHE_BYTES, lambda: [((), cache.size_bytes) for cache in self.cached_here])
+        metrics.observe(names.CACHE_ENTRIES, lambda: [((), len(cache)) for cache in self.cached_here])
         content = services.kept.content
         metrics.observe(names.RESPONSES_BYTES, lambda: [((), content.size_bytes)])
         metrics.observe(names.RESPONSES, lambda: [((), len(content))])

@@ -85,6 +85,7 @@ async def serve(
         watching = [
             asyncio.create_task(watch(lambda: runtime.loaded.files, runtime.reload), name="config watch"),
             asyncio.create_task(_watch_keys(runtime), name="key watch"),
+            asyncio.create_task(runtime.keep_history(), name="history"),
         ]
         for task in watching:
             task.add_done_callback(_tell_defect)
