@@ -15,7 +15,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
-from gateway.admin.api import audit, breakers, costs, decisions, providers, session
+from gateway.admin.api import audit, breakers, costs, decisions, pool, providers, session
 from gateway.admin.audit import Audit
 from gateway.admin.errors import answer_of
 from gateway.admin.gate import Gate, is_page
@@ -32,6 +32,7 @@ class Rooms(msgspec.Struct, frozen=True, kw_only=True):
     accounts: costs.Accounts
     levers: breakers.Levers
     support: Callable[[], list[dict[str, Any]]]
+    desk: pool.Desk
     version: str = ""
     max_body: int = 32 * 2**20
 
@@ -48,6 +49,7 @@ def application(rooms: Rooms) -> FastAPI:
     app.include_router(decisions.router(rooms.accounts))
     app.include_router(providers.router(rooms.support))
     app.include_router(breakers.router(rooms.levers, rooms.audit))
+    app.include_router(pool.router(rooms.desk, rooms.audit))
     app.include_router(audit.router(rooms.audit))
     # -- the pages: a line for each area, in the order of the navigation ---------------------------------------------
     app.include_router(shell_pages(shell))

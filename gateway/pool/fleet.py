@@ -6,6 +6,7 @@ second, by which their price is measured, and the figures that operators are sho
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -106,7 +107,7 @@ class Member:
         self.factor = Factor()
         self.pace = Pace()
         self.others = 0  # calls of others in flight, as far as replicas told
-        self.told_at = -STALE_S
+        self.told_at = -math.inf
         self._told = 0.0  # the load that replicas tell of
         self._live = 0
         self._window_at = 0.0

@@ -14,9 +14,9 @@ from gateway.core.errors import CallError
 from gateway.core.own import Standing, standing_of
 from gateway.pool.control import Both
 from gateway.pool.events import Event, EventRing
-from gateway.pool.fleet import Fleet, Member
+from gateway.pool.fleet import Fleet, Member, Reading
 from gateway.pool.found import FoundPools
-from gateway.pool.router import PrefixRouter
+from gateway.pool.router import Gauges, PrefixRouter
 from gateway.pool.states import Control, Phase, ReplicaView, UnknownReplica
 from gateway.telemetry import Metrics, names
 
@@ -81,7 +81,7 @@ class PoolDesk:
     def _replica(self, view: ReplicaView, member: Member | None, now: float) -> dict[str, Any]:
         shown: dict[str, Any] = msgspec.to_builtins(view)
         del shown["pool"]
-        reading = member.readings.get(view.address) if member is not None else None
+        reading = reading_of(member, view.address) if member is not None else None
         if reading is None or reading.gauges is None:
             return {**shown, "told_s_ago": None}
         gauges, counters = reading.gauges, reading.counters
@@ -160,15 +160,14 @@ class PoolDesk:
     # -- what goes on ------------------------------------------------------------------------------------------------
 
     def look(self) -> None:
-        """Tells of found replicas that have become suspect, or ready again, since the last look."""
+        """Tells of found replicas that have become suspect, or ready again, since the last look; at first all are."""
         phases = {}
         for view in self.control.status():
             if self.control.is_launched(view.pool):  # its supervisor tells of it
                 continue
             key = (view.pool, view.address)
             phases[key] = view.phase
-            before = self._phases.get(key)
-            if before is not None and before is not view.phase:
+            if view.phase is not self._phases.get(key, Phase.READY):
                 self.events.tell(view.pool, view.name, view.phase.value, view.why, address=view.address)
         self._phases = phases
 
@@ -215,23 +214,20 @@ class PoolDesk:
             yield (pool, phase.value), count
 
     def _requests(self) -> Iterator[tuple[tuple[str, str, str], float]]:
-        for view, member in self._told():
-            gauges = member.readings[view.address].gauges
-            if gauges is not None:
-                yield (view.pool, view.name, "running"), gauges.running
-                yield (view.pool, view.name, "waiting"), gauges.waiting
+        for view, gauges in self._told():
+            yield (view.pool, view.name, "running"), gauges.running
+            yield (view.pool, view.name, "waiting"), gauges.waiting
 
     def _kv(self) -> Iterator[tuple[tuple[str, str], float]]:
-        for view, member in self._told():
-            gauges = member.readings[view.address].gauges
-            if gauges is not None:
-                yield (view.pool, view.name), gauges.kv_usage
+        for view, gauges in self._told():
+            yield (view.pool, view.name), gauges.kv_usage
 
-    def _told(self) -> Iterator[tuple[ReplicaView, Member]]:
+    def _told(self) -> Iterator[tuple[ReplicaView, Gauges]]:
         for view in self.control.status():
             member = self._fleet.members.get(view.pool)
-            if member is not None and view.address in member.readings:
-                yield view, member
+            reading = reading_of(member, view.address) if member is not None else None
+            if reading is not None and reading.gauges is not None:
+                yield view, reading.gauges
 
     def _pace(self) -> Iterator[tuple[tuple[str, str], float]]:
         for name, member in self._members():
@@ -257,6 +253,11 @@ class PoolDesk:
             for place, key in enumerate(member.replicas):
                 if pool is not None and key in pool.choices:
                     yield (name, str(place)), pool.choices[key]
+
+
+def reading_of(member: Member, address: str) -> Reading | None:
+    """Returns what the replica at an address told; an address may be written without its scheme."""
+    return member.readings.get(address) or member.readings.get(f"http://{address}")
 
 
 async def _awaited(done: Awaitable[None]) -> None:
