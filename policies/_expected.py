@@ -16,6 +16,7 @@ _NOTHING_LEARNED: Mapping[str, float] = {}
 _LAID_OUT: Final = 1024  # lists of candidates; forgotten all at once when full
 
 _PerToken = tuple[float, float, float, float]  # fresh input, cached input, output; a fee per request
+_NO_RATES: Final[Mapping[str, _PerToken]] = {}
 
 
 def outputs(request: Request, view: View) -> Mapping[str, float]:
@@ -60,8 +61,9 @@ class ExpectedCost:
         tokens, usual = request.input_tokens, request.output_tokens
         rows = self._laid_out.get(id(candidates)) or self._lay_out(candidates)
         costs = [tokens * fresh + usual * output + fee for fresh, output, fee in rows.rates]
+        own = {name: self._at_load(name, view) for _, name in rows.own} if rows.own else _NO_RATES
         for index, name in rows.own:
-            fresh, _, output, fee = self._at_load(name, view)
+            fresh, _, output, fee = own[name]
             costs[index] = tokens * fresh + usual * output + fee
         for index in rows.uneven:
             price = candidates[index].price
@@ -74,13 +76,13 @@ class ExpectedCost:
         learned = outputs(request, view)
         for name in learned.keys() & places if learned else ():
             index = places[name]
-            _, _, output, _ = self._rates(candidates[index], tokens, view)
+            _, _, output, _ = own.get(name) or self._rates(candidates[index], tokens)
             costs[index] += (output_of(candidates[index], request, learned) - usual) * output
         shares = view.cached_share
         for name in shares.keys() & places if shares else ():
             if share := shares[name]:
                 index = places[name]
-                fresh, cached, _, _ = self._rates(candidates[index], tokens, view)
+                fresh, cached, _, _ = own.get(name) or self._rates(candidates[index], tokens)
                 costs[index] -= tokens * share * (fresh - cached)
         return costs
 
@@ -96,9 +98,7 @@ class ExpectedCost:
             full[3],
         )
 
-    def _rates(self, deployment: Deployment, tokens: int, view: View) -> _PerToken:
-        if deployment.name in self._spare:
-            return self._at_load(deployment.name, view)
+    def _rates(self, deployment: Deployment, tokens: int) -> _PerToken:
         flat = self._flat.get(deployment.name)
         if flat is not None or deployment.price is None:
             return flat or (0.0, 0.0, 0.0, 0.0)

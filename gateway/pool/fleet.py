@@ -106,16 +106,21 @@ class Member:
         self.means: Means | None = None
         self.factor = Factor()
         self.pace = Pace()
-        self.others = 0  # calls of others in flight, as far as replicas told
-        self.told_at = -math.inf
+        self.router: PrefixRouter | None = None
+        self._names: tuple[str, ...] = ()
+        self._others = 0  # calls of others in flight, as far as replicas told
         self._told = 0.0  # the load that replicas tell of
         self._live = 0
+        self._per_call = 0.0  # the load that one call is
+        self._heard_until = -math.inf
         self._window_at = 0.0
         self._loads = self._samples = self._lives = 0.0
 
     def watch(self, deployments: tuple[Deployment, ...], means: Means | None) -> None:
         """Stands for these from now on; a speed that was measured of another estimate is forgotten."""
         self.deployments = deployments
+        self._names = tuple(deployment.name for deployment in deployments)
+        self._heard_until = -math.inf
         replicas: dict[str, tuple[Endpoint, ...]] = {}
         for deployment in deployments:
             for endpoint in deployment.endpoints:
@@ -135,29 +140,41 @@ class Member:
         factor = self.factor.value
         return self.means.speed if factor is None or self.means.fixed else self.means.speed.times(factor)
 
-    def load(self, calls: int, wait_s: float, now: float) -> float:
+    def load(self, in_flight: Mapping[str, int], now: float) -> float:
         """Returns how full the pool is, 0 to 1.
 
         The largest of: calls in flight over those that its replicas work on at once, how full their KV memory is, that
         calls wait at each of them, and the time that prompts wait to be read.
         """
-        heard = now - self.told_at <= STALE_S
-        live, others, told = (self._live, self.others, self._told) if heard else (len(self.replicas), 0, 0.0)
-        at_once = self.means.speed.at_once if self.means is not None else 0.0
-        by_calls = (calls + others) / (at_once * live) if at_once and live else 0.0
-        return min(1.0, max(by_calls, told, wait_s / FULL_WAIT_S))
+        if now > self._heard_until:  # nobody has said anything for long: that is no verdict on replicas
+            self._believe(len(self.replicas), 0, 0.0, math.inf)
+        calls = 0
+        for name in self._names:
+            calls += in_flight.get(name, 0)
+        load = max(self._told, (calls + self._others) * self._per_call)
+        if calls and self.router is not None and (outlook := self.router.outlook(now)) is not None:
+            load = max(load, outlook.wait_s / FULL_WAIT_S)
+        return load if load < 1.0 else 1.0
 
-    def told(self, now: float, load: float) -> None:
+    def _believe(self, live: int, others: int, told: float, until: float) -> None:
+        at_once = self.means.speed.at_once if self.means is not None else 0.0
+        self._live, self._others, self._told, self._heard_until = live, others, told, until
+        self._per_call = 1.0 / (at_once * live) if at_once and live else 0.0
+
+    def told(self, now: float) -> None:
         """Sums up what replicas say, after one has said something."""
-        fresh = [each for each in self.readings.values() if each.gauges is not None and now - each.gauges.at <= STALE_S]
-        self._live, self.told_at = len(fresh), now
-        gauges = [each.gauges for each in fresh if each.gauges is not None]
-        if gauges:
-            self.others = sum(
-                max(0, each.gauges.running + each.gauges.waiting - each.ours) for each in fresh if each.gauges
-            )
-            usage = sum(each.kv_usage for each in gauges) / len(gauges)
-            self._told = 1.0 if all(each.waiting for each in gauges) else usage
+        others, usage, waiting, live = 0, 0.0, True, 0
+        for reading in self.readings.values():
+            gauges = reading.gauges
+            if gauges is not None and now - gauges.at <= STALE_S:
+                live += 1
+                others += max(0, gauges.running + gauges.waiting - reading.ours)
+                usage += gauges.kv_usage
+                waiting = waiting and gauges.waiting > 0
+        self._believe(live, others, 1.0 if waiting else usage / live, now + STALE_S)
+
+    def sample(self, load: float) -> None:
+        """Takes the load of this moment into the window's mean."""
         self._loads, self._lives, self._samples = self._loads + load, self._lives + self._live, self._samples + 1
 
     def turn(self, now: float) -> bool:
@@ -194,10 +211,10 @@ class Fleet:
         self._standing_on: dict[str, list[Member]] = {}  # by replica: several providers may name one server
         self._member_of: dict[str, Member] = {}
         self.load = Loads(self._member_of, self.load_of)
-        self.outlooks = Outlooks(self._member_of, self._outlook)
+        self.outlooks = Outlooks(self._member_of, _outlook_of)
 
     def watch(self, deployments: Iterable[Deployment], means: Mapping[str, Means]) -> None:
-        """Takes a new config over."""
+        """Takes a new config over, after the routers have."""
         by_provider: dict[str, list[Deployment]] = {}
         for deployment in deployments:
             if deployment.pooled is not None:
@@ -207,6 +224,8 @@ class Fleet:
         self._member_of.clear()
         for name, member in self.members.items():
             member.watch(tuple(by_provider[name]), means.get(name))
+            pool = self.pools.named(name)
+            member.router = pool.router if pool is not None and isinstance(pool.router, PrefixRouter) else None
             for deployment in member.deployments:
                 self._member_of[deployment.name] = member
             for key in member.replicas:
@@ -254,7 +273,8 @@ class Fleet:
             reading = member.readings[replica]
             reading.gauges = gauges
             reading.ours = self.ours(member, replica)
-            member.told(gauges.at, self._load(member, gauges.at))
+            member.told(gauges.at)
+            member.sample(member.load(self._in_flight, gauges.at))
 
     def turn(self, now: float) -> list[str]:
         """Ends windows that are due; returns the providers whose measured speed has changed."""
@@ -268,17 +288,11 @@ class Fleet:
 
     def load_of(self, member: Member) -> float:
         """Returns how full a pool is at this moment, 0 to 1."""
-        return self._load(member, time.monotonic())
+        return member.load(self._in_flight, time.monotonic())
 
-    def _load(self, member: Member, now: float) -> float:
-        calls = sum([self._in_flight.get(deployment.name, 0) for deployment in member.deployments])
-        pool = self.pools.named(member.name)
-        outlook = pool.router.outlook(now) if pool is not None and isinstance(pool.router, PrefixRouter) else None
-        return member.load(calls, outlook.wait_s if outlook is not None and calls else 0.0, now)
 
-    def _outlook(self, member: Member) -> Outlook | None:
-        pool = self.pools.named(member.name)
-        return pool.router.outlook(time.monotonic()) if pool and isinstance(pool.router, PrefixRouter) else None
+def _outlook_of(member: Member) -> Outlook | None:
+    return member.router.outlook(time.monotonic()) if member.router is not None else None
 
 
 class _Asked(Mapping[str, Any]):

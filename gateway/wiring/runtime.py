@@ -206,6 +206,7 @@ class Runtime:
                 return
             self.pipeline.apply(compiled.snapshot)
             self.compiled = compiled
+            self.fleet.watch(compiled.snapshot.deployments, means_of(self.loaded.config))
             self.pool.repriced(providers)
 
     @property

@@ -44,7 +44,7 @@ class Yard:
         self.fleet.tell(f"http://10.0.0.{replica}:80", Gauges(now, **gauges))  # type: ignore[arg-type]
 
     def load(self, now: float) -> float:
-        return self.fleet._load(self.fleet.members["lab"], now)
+        return self.fleet.members["lab"].load(self.calls, now)
 
 
 # -- counters -----------------------------------------------------------------------------------------------------
