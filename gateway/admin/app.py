@@ -32,7 +32,7 @@ class Rooms(msgspec.Struct, frozen=True, kw_only=True):
     accounts: costs.Accounts
     levers: breakers.Levers
     support: Callable[[], list[dict[str, Any]]]
-    desk: pool.Desk
+    desk: pool.Desk | None = None
     version: str = ""
     max_body: int = 32 * 2**20
 
@@ -49,7 +49,8 @@ def application(rooms: Rooms) -> FastAPI:
     app.include_router(decisions.router(rooms.accounts))
     app.include_router(providers.router(rooms.support))
     app.include_router(breakers.router(rooms.levers, rooms.audit))
-    app.include_router(pool.router(rooms.desk, rooms.audit))
+    if rooms.desk is not None:
+        app.include_router(pool.router(rooms.desk, rooms.audit))
     app.include_router(audit.router(rooms.audit))
     # -- the pages: a line for each area, in the order of the navigation ---------------------------------------------
     app.include_router(shell_pages(shell))

@@ -31,16 +31,16 @@ class EventRing:
     """Keeps the last events; `counted` is told of each one's pool and word. Implements `states.Events`."""
 
     def __init__(self, counted: Callable[[str, str], None] | None = None, kept: int = KEPT) -> None:
+        self.counted = counted
         self._ring: deque[Event] = deque(maxlen=kept)
-        self._counted = counted
         self._serial = 0
 
     def tell(self, pool: str, replica: str, what: str, why: str = "", **facts: object) -> None:
         """Notes one event; `what` is one word of a closed list, `facts` are values that JSON can hold."""
         self._serial += 1
         self._ring.append(Event(self._serial, time.time(), pool, replica, what, why, dict(facts)))
-        if self._counted is not None:
-            self._counted(pool, what)
+        if self.counted is not None:
+            self.counted(pool, what)
         said = {"pool": pool, "replica": replica, "what": what} | ({"why": why} if why else {})
         # A fact may have any name; those of the log's own stay theirs.
         _log.info("pool_event", **{name: value for name, value in facts.items() if name != "event"} | said)

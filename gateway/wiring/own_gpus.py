@@ -42,8 +42,9 @@ def speed_of(provider: Provider, deployment: Deployment) -> Speed:
 
 
 def gpus_of(provider: Provider) -> int:
-    """Returns the GPUs of one replica."""
-    return provider.gpus or 1
+    """Returns the GPUs of one replica: of one that is launched here, those that it is given."""
+    launched = getattr(provider, "pool", None)
+    return provider.gpus or getattr(launched, "gpus", None) or 1
 
 
 def means_of(config: Config) -> dict[str, Means]:

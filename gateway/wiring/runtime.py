@@ -93,6 +93,7 @@ class Runtime:
         self._keys: Sequence[KeyRow] = ()
         self._unkept: list[Price] = []  # prices that the store is still to be given
         self.reload_problems: tuple[str, ...] = ()
+        self.events = EventRing()  # what befalls replicas
         self.loaded: Loaded
         self.compiled: Compiled
         self.pipeline: Pipeline
@@ -141,8 +142,8 @@ class Runtime:
         )
         self._observe()
         count = telemetry.metrics.count
-        events = EventRing(lambda pool, what: count(names.POOL_EVENTS, (pool, what)))
-        self.pool = PoolDesk(self.fleet, FoundPools(self.fleet, self._resting), events)
+        self.events.counted = lambda pool, what: count(names.POOL_EVENTS, (pool, what))
+        self.pool = PoolDesk(self.fleet, FoundPools(self.fleet, self._resting), self.events)
         self.pool.observe(telemetry.metrics)
         self.pipeline = Pipeline(self.services, compiled.snapshot)
         self._applied(loaded, compiled)
