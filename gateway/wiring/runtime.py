@@ -144,7 +144,7 @@ class Runtime:
         count = telemetry.metrics.count
         self.events.counted = lambda pool, what: count(names.POOL_EVENTS, (pool, what))
         self.pool = PoolDesk(self.fleet, FoundPools(self.fleet, self._resting), self.events)
-        self.pool.observe(telemetry.metrics)
+        self.pool.metrics.observe(telemetry.metrics)
         self.pipeline = Pipeline(self.services, compiled.snapshot)
         self._applied(loaded, compiled)
         self._following = [

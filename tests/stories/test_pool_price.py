@@ -100,10 +100,15 @@ async def test_the_pool_is_shown_with_its_price_and_its_replicas(world: World) -
     shown = command("pool", "--url", world.house.url, "status")
     assert shown.returncode == 0, shown.stderr
     assert "a replica does 1,000 tokens/s in, 100 out (throughput)" in shown.stdout
-    page = (await world.get("/metrics")).text
-    name = pool["pool"]
-    assert f'headgate_pool_replicas{{pool="{name}",phase="ready"}} 2' in page
-    assert 'headgate_pool_price_nano_usd{deployment="pool",price="full",direction="output"} 20000000000' in page
+    ready = f'headgate_pool_replicas{{pool="{pool["pool"]}",phase="ready"}} 2'
+    price = 'headgate_pool_price_nano_usd{deployment="pool",price="full",direction="output"} 20000000000'
+    pages: list[str] = []
+
+    async def measured() -> bool:
+        pages.append((await world.get("/metrics")).text)
+        return ready in pages[-1] and price in pages[-1]
+
+    await until(measured)
 
 
 async def test_what_was_found_is_not_steered(world: World) -> None:

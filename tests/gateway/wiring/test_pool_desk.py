@@ -143,7 +143,8 @@ async def test_what_takes_its_time_is_answered_as_begun_and_told_of_where_it_fai
 
 async def test_metrics_tell_of_all_pools(desk: PoolDesk) -> None:
     metrics = Metrics()
-    desk.observe(metrics)
+    desk.metrics.observe(metrics)
+    desk.look()
     samples = {family.metric.name: dict(family.samples) for family in metrics.families()}
     replicas = samples[names.POOL_REPLICAS.name]
     assert (replicas["lab", "ready"], replicas["lab", "loading"], replicas["far", "ready"]) == (1, 1, 2)
