@@ -16,7 +16,7 @@ import msgspec
 
 from gateway.core.policy import Outlook
 from gateway.core.types import Deployment, Endpoint
-from gateway.pool.gauges import Page
+from gateway.pool.gauges import Page, read
 from gateway.pool.planner.measured import Factor, Window
 from gateway.pool.planner.own import Hour, Speed
 from gateway.pool.router import Gauges, Pools, PrefixRouter
@@ -27,10 +27,10 @@ WINDOW_S: Final = 10.0
 FULL_WAIT_S: Final = 2.0  # a backlog of prompts that takes so long to read is a full pool, however few they are
 
 _COUNTER: Final = re.compile(
-    r"^vllm:(prompt_tokens|prompt_tokens_cached|prefix_cache_hits|generation_tokens)_total(?:\{(.*)\})? (\S+)$",
+    rb"^vllm:(prompt_tokens|prompt_tokens_cached|prefix_cache_hits|generation_tokens)_total(?:\{(.*)\})? (\S+)",
     re.MULTILINE,
 )
-_ENGINE: Final = re.compile(r'\bengine="([^"]*)"')
+_ENGINE: Final = re.compile(rb'\bengine="([^"]*)"')
 
 
 class Counters(NamedTuple):
@@ -41,20 +41,20 @@ class Counters(NamedTuple):
     output: float = 0.0
 
 
-def counters_in(page: str, rank: str | None = None) -> Counters:
+def counters_in(page: bytes, rank: str | None = None) -> Counters:
     """Reads the counters of a page of /metrics; of one data-parallel rank, or summed over the engines of a server."""
-    sums: dict[str, float] = {}
+    sums: dict[bytes, float] = {}
     for name, labels, value in _COUNTER.findall(page):
         engine = _ENGINE.search(labels)
-        if rank is not None and engine is not None and engine[1] != rank:
+        if rank is not None and engine is not None and engine[1] != rank.encode():
             continue
         try:
             sums[name] = sums.get(name, 0.0) + float(value)
         except ValueError:
             continue
     # The first counts what this server's own cache held; older ones tell of hits alone.
-    cached = sums.get("prompt_tokens_cached", sums.get("prefix_cache_hits", 0.0))
-    return Counters(sums.get("prompt_tokens", 0.0), cached, sums.get("generation_tokens", 0.0))
+    cached = sums.get(b"prompt_tokens_cached", sums.get(b"prefix_cache_hits", 0.0))
+    return Counters(sums.get(b"prompt_tokens", 0.0), cached, sums.get(b"generation_tokens", 0.0))
 
 
 class Means(msgspec.Struct, frozen=True):
@@ -248,33 +248,36 @@ class Fleet:
         return {key: ends[0] for member in self.members.values() for key, ends in member.replicas.items()}
 
     def listening(self, page_of: Page) -> Page:
-        """Returns what reads pages, and takes their counters on the way."""
+        """Returns what reads pages, and is overheard."""
 
         async def page(endpoint: Endpoint) -> str | None:
             told = await page_of(endpoint)
             if told is not None:
-                rank = next((value.decode("latin-1") for name, value in endpoint.auth if name == RANK_HEADER), None)
-                self._count(replica_of(endpoint), counters_in(told, rank))
+                self.heard(endpoint, told.encode())
             return told
 
         return page
 
-    def _count(self, key: str, counters: Counters) -> None:
-        for member in self._standing_on.get(key, ()):
-            reading = member.readings[key]
-            if counters.prompt < reading.counters.prompt or counters.output < reading.counters.output:
-                reading.began = None  # it was started anew
-            reading.counters = counters
+    def heard(self, endpoint: Endpoint, page: bytes) -> None:
+        """Takes a page of /metrics as the replica behind an endpoint shows it."""
+        rank = next((value.decode("latin-1") for name, value in endpoint.auth if name == RANK_HEADER), None)
+        gauges = read(page.decode("utf-8", "replace"), time.monotonic(), rank)
+        self.take(replica_of(endpoint), gauges, counters_in(page, rank))
 
-    def tell(self, replica: str, gauges: Gauges) -> None:
-        """Takes what a replica's /metrics said, and hands it on to the routers; gauges are in monotonic seconds."""
-        self.pools.tell(replica, gauges)
+    def take(self, replica: str, gauges: Gauges, counters: Counters) -> None:
+        """Takes what a replica said; gauges are in monotonic seconds."""
         for member in self._standing_on.get(replica, ()):
             reading = member.readings[replica]
-            reading.gauges = gauges
+            if counters.prompt < reading.counters.prompt or counters.output < reading.counters.output:
+                reading.began = None  # it was started anew
+            reading.counters, reading.gauges = counters, gauges
             reading.ours = self.ours(member, replica)
             member.told(gauges.at)
             member.sample(member.load(self._in_flight, gauges.at))
+
+    def tell(self, replica: str, gauges: Gauges) -> None:
+        """Hands on to the routers what is told of a replica."""
+        self.pools.tell(replica, gauges)
 
     def turn(self, now: float) -> list[str]:
         """Ends windows that are due; returns the providers whose measured speed has changed."""

@@ -7,14 +7,14 @@ from collections.abc import Mapping
 import pytest
 
 from gateway.core.types import Deployment, Endpoint, Origin, Pooled
-from gateway.pool.fleet import Fleet, Means, counters_in
+from gateway.pool.fleet import Counters, Fleet, Means, counters_in
 from gateway.pool.planner.own import Hour, Speed
 from gateway.pool.router import Gauges, Pools
 from gateway.simulator.vllm import Metrics, Vitals
 
 MEANS = Means(Hour(2.5, 1, 0.65, 0.0125), Speed(1000.0, 100.0, at_once=10.0))
 
-PAGE = """
+PAGE = b"""
 vllm:prompt_tokens_total{engine="0",model_name="m"} 1000.0
 vllm:prompt_tokens_total{engine="1",model_name="m"} 500.0
 vllm:prompt_tokens_cached_total{engine="0",model_name="m"} 250.0
@@ -40,8 +40,8 @@ class Yard:
         self.fleet = Fleet(self.pools, self.calls, self.at)
         self.fleet.watch(deployments, {"lab": MEANS} if means is None else means)
 
-    def tell(self, replica: int, now: float, **gauges: float) -> None:
-        self.fleet.tell(f"http://10.0.0.{replica}:80", Gauges(now, **gauges))  # type: ignore[arg-type]
+    def tell(self, replica: int, now: float, counters: Counters = Counters(), **gauges: float) -> None:  # noqa: B008
+        self.fleet.take(f"http://10.0.0.{replica}:80", Gauges(now, **gauges), counters)  # type: ignore[arg-type]
 
     def load(self, now: float) -> float:
         return self.fleet.members["lab"].load(self.calls, now)
@@ -53,14 +53,23 @@ class Yard:
 def test_counters_of_engines_are_summed_and_a_rank_has_its_own() -> None:
     assert counters_in(PAGE) == (1500.0, 250.0, 40.0)
     assert counters_in(PAGE, "1") == (500.0, 0.0, 0.0)
-    assert counters_in(PAGE.replace("prompt_tokens_cached", "other")) == (1500.0, 999.0, 40.0)
-    assert counters_in("<html>") == (0.0, 0.0, 0.0)
+    assert counters_in(PAGE.replace(b"prompt_tokens_cached", b"other")) == (1500.0, 999.0, 40.0)
+    assert counters_in(b"<html>") == (0.0, 0.0, 0.0)
 
 
 def test_the_simulators_counters_are_read_as_they_are_meant() -> None:
     metrics = Metrics()
     metrics.prompt_tokens, metrics.cached_tokens, metrics.generation_tokens = 70, 30, 9
-    assert counters_in(metrics.page("m", Vitals(0, 0, 0.0, 0.0)).decode()) == (70, 30, 9)
+    assert counters_in(metrics.page("m", Vitals(0, 0, 0.0, 0.0))) == (70, 30, 9)
+
+
+def test_a_page_is_heard_of_the_replica_that_shows_it() -> None:
+    yard = Yard(deployment())
+    yard.fleet.heard(yard.fleet.members["lab"].deployments[0].endpoints[1], PAGE + b"vllm:num_requests_running{} 3.0\n")
+    silent, heard = yard.fleet.members["lab"].readings.values()
+    assert silent.gauges is None
+    assert heard.gauges is not None
+    assert (heard.gauges.running, heard.counters) == (3, (1500.0, 250.0, 40.0))
 
 
 # -- load ---------------------------------------------------------------------------------------------------------
@@ -124,13 +133,10 @@ def test_a_pool_whose_room_is_not_known_goes_by_what_it_tells() -> None:
 def run(yard: Yard, seconds: int, fresh: float, output: float, begin: float = 1000.0) -> list[str]:
     """Has both replicas work, told each second, and returns whose speed changed."""
     changed: list[str] = []
-    page = "vllm:prompt_tokens_total {}\nvllm:generation_tokens_total {}\n"
     for second in range(seconds):
         now = begin + second
         for replica in range(2):
-            counters = counters_in(page.format(now * fresh, now * output))
-            yard.fleet._count(f"http://10.0.0.{replica}:80", counters)
-            yard.tell(replica, now, kv_usage=0.8)
+            yard.tell(replica, now, Counters(now * fresh, 0.0, now * output), kv_usage=0.8)
         changed += yard.fleet.turn(now)
     return changed
 
@@ -159,7 +165,7 @@ def test_the_configs_word_is_not_corrected_and_a_new_estimate_is_measured_anew()
 def test_a_replica_that_was_started_anew_spoils_no_window() -> None:
     yard = Yard(deployment())
     run(yard, 25, 200.0, 20.0)
-    yard.fleet._count("http://10.0.0.0:80", counters_in("vllm:prompt_tokens_total 5"))
+    yard.tell(0, 1025.0, Counters(5.0))
     member = yard.fleet.members["lab"]
     assert member.readings["http://10.0.0.0:80"].turn() == (0.0, 0.0)
     yard.fleet.forget("lab")

@@ -9,7 +9,7 @@ import pytest
 
 from gateway.core.errors import CallError
 from gateway.pool.events import EventRing
-from gateway.pool.fleet import Fleet
+from gateway.pool.fleet import Counters, Fleet
 from gateway.pool.found import FoundPools, NotLaunched
 from gateway.pool.router import Gauges, Pools
 from gateway.pool.states import Phase, ReplicaView, UnknownReplica
@@ -81,7 +81,7 @@ def desk(launched: Launched) -> PoolDesk:
     members = [deployment(), deployment("far", provider="far")]
     pools.watch(members)
     fleet.watch(members, {})
-    fleet.tell("http://10.0.0.0:80", Gauges(100.0, running=4, waiting=1, kv_usage=0.5))
+    fleet.take("http://10.0.0.0:80", Gauges(100.0, running=4, waiting=1, kv_usage=0.5), Counters(400, 100, 9))
     return PoolDesk(fleet, FoundPools(fleet, lambda id: None), EventRing(), launched)
 
 
@@ -89,7 +89,8 @@ async def test_launched_and_found_pools_stand_side_by_side(desk: PoolDesk) -> No
     lab, far = desk.pools()
     assert (lab["launched"], far["launched"]) == (True, False)
     assert [(each["phase"], each["pid"]) for each in lab["replicas"]] == [("ready", 7), ("loading", 7)]
-    assert (lab["replicas"][0]["running"], lab["replicas"][0]["kv_usage"]) == (4, 0.5)
+    told = lab["replicas"][0]
+    assert (told["running"], told["kv_usage"], told["cached_share"]) == (4, 0.5, 0.25)
     assert lab["replicas"][1]["told_s_ago"] is None
     assert [(each["phase"], each["pid"]) for each in far["replicas"]] == [("ready", None)] * 2
 
