@@ -159,6 +159,8 @@ def _own_gpus(path: Path, provider: Provider) -> Iterator[Problem]:
     if provider.gpu_hour_usd is None:
         for field in sorted(given - {"gpu_hour_usd"}):
             yield (*path, field), f"{field} is for the price of one's own GPUs: write gpu_hour_usd too"
+    elif not provider.gpu_hour_usd:
+        yield (*path, "gpu_hour_usd"), "GPUs that cost nothing: write `price: free` at their deployments"
     elif provider.gpu is None and provider.throughput is None:
         yield (*path, "gpu_hour_usd"), "a price takes a speed: write gpu, to estimate it, or throughput"
 

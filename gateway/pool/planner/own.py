@@ -89,4 +89,8 @@ def rates_of(hour: Hour, speed: Speed) -> tuple[Rates, Rates] | None:
     """
     price = token_price(Pool(hour.usd, speed.prefill, speed.decode, target=hour.target, marginal_usd=hour.spare_usd))
     spare, full = price.rates(), msgspec.structs.replace(price, charged="full").rates()
-    return None if spare is None or full is None else (full, spare)
+    if spare is None or full is None:
+        return None
+    # One more token costs no more than a whole replica's does, whatever power and egress are said to be.
+    into, out = min(spare.fresh_input, full.fresh_input), min(spare.output_text, full.output_text)
+    return Rates(full.fresh_input, into, output_text=full.output_text), Rates(into, into, output_text=out)

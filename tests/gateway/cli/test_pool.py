@@ -105,6 +105,21 @@ def test_commands_ask_what_they_say(answers: dict[str, Any]) -> None:
     assert answers["asked"][0] == ("POST", "/admin/pool/lab/scale", b'{"replicas":3}')
 
 
+def test_a_follower_goes_on_until_the_gateway_ends(answers: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    said = [["a", "b", "c"], ["b", "c", "d"], ["b", "c", "d"], ["c", "d", "e"]]
+
+    def ask(self: AdminClient, method: str, path: str, body: bytes | None) -> Any:
+        if not said:
+            raise Unanswered("no gateway answers")
+        return {"lines": said.pop(0)}
+
+    monkeypatch.setattr(AdminClient, "_ask", ask)
+    monkeypatch.setattr("gateway.cli.pool.time.sleep", lambda seconds: None)
+    got = run("logs", "lab", "0", "-n", "2", "-f")
+    assert got.stdout.split() == ["b", "c", "d", "e"]
+    assert (got.exit_code, got.stderr) == (1, "no gateway answers\n")
+
+
 def test_status_as_data(answers: dict[str, Any]) -> None:
     answers["/admin/pool"] = {"pools": [POOL]}
     assert '"launched": true' in run("status", "--json").stdout

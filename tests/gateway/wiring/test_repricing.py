@@ -104,6 +104,7 @@ def test_a_price_that_is_written_goes_before_that_of_the_gpus(tmp_path: Path) ->
         ({"gpu_hour_usd": None}, {}, "write gpu_hour_usd too"),
         ({"kind": "openai", "endpoints": None, "base_url": "http://127.0.0.1:9"}, {}, "only the kind vllm takes gpu"),
         ({"gpu_hour_usd": 2.5}, {}, "money is text"),
+        ({"gpu_hour_usd": "0"}, {}, "price: free"),
         ({"target_load": 1.5}, {}, "less than or equal to 1"),
     ],
 )

@@ -30,6 +30,11 @@ def test_a_replica_of_four_gpus_costs_four_hours() -> None:
     assert one.output_text < four.output_text
 
 
+def test_one_more_token_never_costs_more_than_a_replicas() -> None:
+    full, spare = rates_of(Hour(0.01, 1, 1.0, 5.0), SPEED) or (Rates(), Rates())
+    assert spare == full == Rates(fresh_input=396_825, cached_input=396_825, output_text=3_968_254)
+
+
 def test_what_does_nothing_has_no_price_and_is_not_free() -> None:
     assert rates_of(HOUR, Speed(0.0, 0.0)) is None
 
