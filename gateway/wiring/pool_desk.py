@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -16,8 +16,8 @@ from gateway.pool.events import Event, EventRing
 from gateway.pool.fleet import Fleet, Member
 from gateway.pool.found import FoundPools
 from gateway.pool.router import PrefixRouter
-from gateway.pool.states import Control, Phase, ReplicaView, UnknownReplica
-from gateway.wiring.pool_metrics import PoolMetrics, reading_of, standings
+from gateway.pool.states import Control, ReplicaView, UnknownReplica
+from gateway.wiring.pool_metrics import reading_of, standings
 
 _log = structlog.get_logger("headgate")
 
@@ -42,8 +42,6 @@ class PoolDesk:
         self._fleet = fleet
         self.control = Both(found, launched)
         self.events = events
-        self.metrics = PoolMetrics(fleet)
-        self._phases: dict[tuple[str, str], Phase] = {}
         self._begun: set[asyncio.Task[None]] = set()
 
     # -- shown -------------------------------------------------------------------------------------------------------
@@ -151,37 +149,6 @@ class PoolDesk:
             task.cancel()
         if self._begun:
             await asyncio.wait(self._begun)
-
-    # -- what goes on ------------------------------------------------------------------------------------------------
-
-    def look(self) -> None:
-        """Tells of found replicas that have become suspect, or ready again, since the last look; at first all are.
-
-        Metrics are taken on the way.
-        """
-        phases = {}
-        views = self.control.status()
-        self.metrics.take(views)
-        for view in views:
-            if self.control.is_launched(view.pool):  # its supervisor tells of it
-                continue
-            key = (view.pool, view.address)
-            phases[key] = view.phase
-            if view.phase is not self._phases.get(key, Phase.READY):
-                self.events.tell(view.pool, view.name, view.phase.value, view.why, address=view.address)
-        self._phases = phases
-
-    def repriced(self, pools: Sequence[str]) -> None:
-        """Tells that prices rest on another speed now."""
-        for pool in pools:
-            member = self._fleet.members.get(pool)
-            speed = member.speed if member is not None else None
-            if member is not None and speed is not None:
-                prices = {each.deployment: [each.full_input, each.full_output] for each in standings(member, 0.0)}
-                self.events.tell(
-                    pool, "", "repriced", "its speed was measured", prefill=round(speed.prefill, 1),
-                    decode=round(speed.decode, 1), full_nano_usd=prices,
-                )  # fmt: skip
 
 
 async def _awaited(done: Awaitable[None]) -> None:

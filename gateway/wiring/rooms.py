@@ -36,7 +36,7 @@ def admin_surface(
             accounts=Accounts(runtime.store, runtime.services.ledger.settle),
             levers=BreakerLevers(runtime.services.breakers),
             support=lambda: matrix(_kinds(runtime)),
-            desk=runtime.pool,
+            desk=runtime.pool.desk,
             version=VERSION,
             max_body=runtime.loaded.config.server.max_body,
         )

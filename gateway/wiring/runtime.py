@@ -32,8 +32,6 @@ from gateway.kept_content import KeepSettings, KeptContent
 from gateway.measure import Measurements
 from gateway.pipeline import Pipeline, Services
 from gateway.pool.events import EventRing
-from gateway.pool.fleet import Fleet
-from gateway.pool.found import FoundPools
 from gateway.pool.gauges import follow
 from gateway.pool.router import Pools
 from gateway.prices import Catalogue
@@ -44,9 +42,8 @@ from gateway.telemetry import Telemetry, names
 from gateway.wiring.compile import Compiled, compile_config
 from gateway.wiring.kinds import KINDS, SIMULATOR
 from gateway.wiring.labels import DETECTORS
-from gateway.wiring.own_gpus import means_of
 from gateway.wiring.places import Signers, Transports, places_of
-from gateway.wiring.pool_desk import PoolDesk
+from gateway.wiring.pool_watch import PoolWatch
 from gateway.wiring.pools import pages
 from gateway.wiring.rules import windows_of
 from gateway.wiring.stores import store_of
@@ -88,7 +85,7 @@ class Runtime:
         self._signers = Signers()
         self._cached: ResponseCache | None = None
         self._cached_by: object = None
-        self._following: list[asyncio.Task[None]] = []
+        self._following: asyncio.Task[None] | None = None
         self._known_keys = -1  # the version of `_keys`; negative before there were any
         self._keys: Sequence[KeyRow] = ()
         self._unkept: list[Price] = []  # prices that the store is still to be given
@@ -99,8 +96,7 @@ class Runtime:
         self.pipeline: Pipeline
         self.services: Services
         self.store: Store
-        self.fleet: Fleet
-        self.pool: PoolDesk
+        self.pool: PoolWatch
 
     async def start(self) -> None:
         """Loads the config and brings everything up but the listener."""
@@ -125,8 +121,6 @@ class Runtime:
         kept = KeptAnswers(self.store, KeptContent(ResponsesWire()))
         kept.start()
         pools, measurements = Pools(), Measurements()
-        self.fleet = Fleet(pools, measurements.in_flight, measurements.at_endpoints)
-        measurements.load, measurements.outlooks = self.fleet.load, self.fleet.outlooks
         self.services = Services(
             transports=self._transports,
             signers=self._signers,
@@ -141,24 +135,20 @@ class Runtime:
             pools=pools,
         )
         self._observe()
-        count = telemetry.metrics.count
-        self.events.counted = lambda pool, what: count(names.POOL_EVENTS, (pool, what))
-        self.pool = PoolDesk(self.fleet, FoundPools(self.fleet, self._resting), self.events)
-        self.pool.metrics.observe(telemetry.metrics)
+        self.pool = PoolWatch(pools, measurements, self.services.breakers, self.events)
         self.pipeline = Pipeline(self.services, compiled.snapshot)
         self._applied(loaded, compiled)
-        self._following = [
-            asyncio.create_task(follow(self.fleet, self.fleet.listening(pages(self._transports)))),
-            asyncio.create_task(self._price_pools()),
-        ]
+        self._following = asyncio.create_task(
+            follow(self.pool.fleet, self.pool.fleet.listening(pages(self._transports)))
+        )
+        self.pool.begin(telemetry.metrics, self.reprice)
 
     async def stop(self) -> None:
         """Ends what `start` began; every receipt is in the store or, where that is away, in the journal."""
-        for task in self._following:
-            task.cancel()
-        if self._following:
-            await asyncio.wait(self._following)
-            await self.pool.close()
+        if self._following is not None:
+            self._following.cancel()
+            await asyncio.wait([self._following])
+        await self.pool.close()
         await self.services.flights.close()
         for transport in self._transports.values():
             await transport.aclose()
@@ -202,12 +192,12 @@ class Runtime:
                 compiled = await self._compile(self.loaded, self._revision)
             except ConfigError as error:
                 for provider in providers:
-                    self.fleet.forget(provider)
+                    self.pool.fleet.forget(provider)
                 _log.error("pool_price_refused", pools=providers, problems=error.problems)
                 return
             self.pipeline.apply(compiled.snapshot)
             self.compiled = compiled
-            self.fleet.watch(compiled.snapshot.deployments, means_of(self.loaded.config))
+            self.pool.watch(compiled.snapshot.deployments, self.loaded.config)
             self.pool.repriced(providers)
 
     @property
@@ -229,20 +219,6 @@ class Runtime:
 
     # ------------------------------------------------------------------------------------------------------------
 
-    async def _price_pools(self) -> None:
-        while True:
-            await asyncio.sleep(1.0)
-            self.pool.look()
-            if changed := self.fleet.turn(time.monotonic()):
-                await self.reprice(changed)
-
-    def _resting(self, endpoint: str) -> str | None:
-        try:
-            condition = self.services.breakers.condition(endpoint, time.monotonic())
-        except KeyError:
-            return None
-        return None if condition.state == "closed" else f"its breaker is {condition.state}: {condition.why}"
-
     async def _compile(self, loaded: Loaded, revision: int | None = None) -> Compiled:
         config = loaded.config
         if any(provider.kind == SIMULATOR for provider in config.providers.values()) and self._simulator is None:
@@ -253,7 +229,7 @@ class Runtime:
 
     def _compile_now(self, loaded: Loaded, cached: ResponseCache, revision: int) -> Compiled:
         self._read_keys()
-        measured = self.fleet.factors if self._revision else {}
+        measured = self.pool.fleet.factors if self._revision else {}
         places = places_of(
             loaded, Catalogue(datetime.now(UTC).date()), self._transports, self._signers, self._simulated, measured
         )
@@ -334,7 +310,7 @@ class Runtime:
         measurements = self.services.measurements
         measurements.watch(windows_of(loaded.config.policies))
         measurements.keep(loaded.config.deployments)
-        self.fleet.watch(compiled.snapshot.deployments, means_of(loaded.config))
+        self.pool.watch(compiled.snapshot.deployments, loaded.config)
         self.services.admission.apply(_limits(loaded.config))
         self.services.breakers.apply(_breaker_settings(loaded.config))
         self.services.kept.content.apply(_keep_settings(loaded.config))

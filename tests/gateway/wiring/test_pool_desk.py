@@ -15,6 +15,7 @@ from gateway.pool.router import Gauges, Pools
 from gateway.pool.states import Phase, ReplicaView, UnknownReplica
 from gateway.telemetry import Metrics, names
 from gateway.wiring.pool_desk import PoolDesk, UnknownPool
+from gateway.wiring.pool_metrics import PoolMetrics
 from tests.gateway.pool.test_fleet import deployment
 from tests.patience import until
 
@@ -143,14 +144,13 @@ async def test_what_takes_its_time_is_answered_as_begun_and_told_of_where_it_fai
 
 
 async def test_metrics_tell_of_all_pools(desk: PoolDesk) -> None:
-    metrics = Metrics()
-    desk.metrics.observe(metrics)
-    desk.look()
+    metrics, pool_metrics = Metrics(), PoolMetrics(desk._fleet)
+    pool_metrics.observe(metrics)
+    pool_metrics.take(desk.control.status())
     samples = {family.metric.name: dict(family.samples) for family in metrics.families()}
     replicas = samples[names.POOL_REPLICAS.name]
     assert (replicas["lab", "ready"], replicas["lab", "loading"], replicas["far", "ready"]) == (1, 1, 2)
     assert samples[names.POOL_RESTARTS.name]["lab", "1"] == 2
-    assert samples[names.POOL_REQUESTS.name] == {("lab", "0", "running"): 4, ("lab", "0", "waiting"): 1} | {
-        ("far", "0", "running"): 4, ("far", "0", "waiting"): 1,
-    }  # fmt: skip
+    told = {(pool, "0", state): count for pool in ("lab", "far") for state, count in (("running", 4), ("waiting", 1))}
+    assert samples[names.POOL_REQUESTS.name] == told
     assert samples[names.POOL_KV.name]["lab", "0"] == 0.5

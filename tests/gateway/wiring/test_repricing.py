@@ -49,7 +49,7 @@ async def test_a_measured_speed_is_served_as_a_price_of_its_own_version(runtime:
     assert own.price is not None
     assert own.own is not None
     assert (own.price.source, own.price.tiers[0][1].output_text) == ("estimate", 146_808_568)
-    member = runtime.fleet.members["lab"]
+    member = runtime.pool.fleet.members["lab"]
     member.factor.value = 0.5
     await runtime.reprice(["lab"])
     (again,) = runtime.pipeline.snapshot.deployments
@@ -64,15 +64,15 @@ async def test_a_measured_speed_is_served_as_a_price_of_its_own_version(runtime:
     assert (event.what, event.facts["full_nano_usd"]) == ("repriced", {"own": [130_612_637, 293_617_136]})
     await runtime.reload()  # of the same file: what was measured holds
     assert runtime.pipeline.snapshot.deployments[0].price == again.price
-    assert runtime.fleet.members["lab"] is member
+    assert runtime.pool.fleet.members["lab"] is member
 
 
 async def test_a_price_that_the_rules_forbid_is_refused_and_the_old_one_serves_on(runtime: Runtime) -> None:
     before = runtime.pipeline.snapshot
-    runtime.fleet.members["lab"].factor.value = 0.05  # $2.94 a million, over the cap
+    runtime.pool.fleet.members["lab"].factor.value = 0.05  # $2.94 a million, over the cap
     await runtime.reprice(["lab"])
     assert runtime.pipeline.snapshot is before
-    assert runtime.fleet.factors == {}
+    assert runtime.pool.fleet.factors == {}
 
 
 def test_a_speed_that_is_written_is_charged_as_it_is(tmp_path: Path) -> None:
