@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from gateway.core.policy import Outlook
-from gateway.core.types import Deployment, Endpoint
+from gateway.core.types import Deployment, Endpoint, Origin
 from gateway.pool.gauges import Page, read
 from gateway.pool.planner.measured import Factor, Window
 from gateway.pool.planner.own import Hour, Speed
@@ -209,6 +209,7 @@ class Fleet:
         self._at_endpoints = at_endpoints
         self.members: dict[str, Member] = {}
         self._standing_on: dict[str, list[Member]] = {}  # by replica: several providers may name one server
+        self._at: dict[Origin, dict[str, str | None]] = {}  # by server: its replicas, each with its rank
         self._member_of: dict[str, Member] = {}
         self.load = Loads(self._member_of, self.load_of)
         self.outlooks = Outlooks(self._member_of, _outlook_of)
@@ -221,6 +222,7 @@ class Fleet:
                 by_provider.setdefault(deployment.provider, []).append(deployment)
         self.members = {name: self.members.get(name) or Member(name) for name in by_provider}
         self._standing_on.clear()
+        self._at.clear()
         self._member_of.clear()
         for name, member in self.members.items():
             member.watch(tuple(by_provider[name]), means.get(name))
@@ -228,8 +230,9 @@ class Fleet:
             member.router = pool.router if pool is not None and isinstance(pool.router, PrefixRouter) else None
             for deployment in member.deployments:
                 self._member_of[deployment.name] = member
-            for key in member.replicas:
+            for key, endpoints in member.replicas.items():
                 self._standing_on.setdefault(key, []).append(member)
+                self._at.setdefault(endpoints[0].origin, {})[key] = _rank_of(endpoints[0])
 
     @property
     def factors(self) -> dict[str, float]:
@@ -259,10 +262,10 @@ class Fleet:
         return page
 
     def heard(self, endpoint: Endpoint, page: bytes) -> None:
-        """Takes a page of /metrics as the replica behind an endpoint shows it."""
-        rank = next((value.decode("latin-1") for name, value in endpoint.auth if name == RANK_HEADER), None)
-        gauges = read(page.decode("utf-8", "replace"), time.monotonic(), rank)
-        self.take(replica_of(endpoint), gauges, counters_in(page, rank))
+        """Takes a page of /metrics as the server behind an endpoint shows it: of all data-parallel ranks there."""
+        now, text = time.monotonic(), page.decode("utf-8", "replace")
+        for replica, rank in self._at.get(endpoint.origin, {}).items():
+            self.take(replica, read(text, now, rank), counters_in(page, rank))
 
     def take(self, replica: str, gauges: Gauges, counters: Counters) -> None:
         """Takes what a replica said; gauges are in monotonic seconds."""
@@ -292,6 +295,10 @@ class Fleet:
     def load_of(self, member: Member) -> float:
         """Returns how full a pool is at this moment, 0 to 1."""
         return member.load(self._in_flight, time.monotonic())
+
+
+def _rank_of(endpoint: Endpoint) -> str | None:
+    return next((value.decode("latin-1") for name, value in endpoint.auth if name == RANK_HEADER), None)
 
 
 def _outlook_of(member: Member) -> Outlook | None:
