@@ -35,11 +35,11 @@ class _Seen:
 class FoundPools:
     """Implements `states.Control` for pools that are found; verbs raise NotLaunched, unknown names UnknownReplica.
 
-    `resting` says why an endpoint (by id) gets no calls now, or nothing. A replica none of whose endpoints gets any is
+    `resting` says why an endpoint gets no calls now, or nothing. A replica none of whose endpoints gets any is
     suspect. Its name is its place in the config's list.
     """
 
-    def __init__(self, fleet: Fleet, resting: Callable[[str], str | None]) -> None:
+    def __init__(self, fleet: Fleet, resting: Callable[[Endpoint], str | None]) -> None:
         self._fleet = fleet
         self._resting = resting
         self._seen: dict[str, _Seen] = {}
@@ -86,7 +86,7 @@ class FoundPools:
     def _why(self, endpoints: tuple[Endpoint, ...]) -> str | None:
         why: str | None = None
         for endpoint in endpoints:
-            why = self._resting(endpoint.id)
+            why = self._resting(endpoint)
             if why is None:
                 return None
         return why

@@ -11,7 +11,7 @@ import structlog
 
 from gateway.breakers import Breakers
 from gateway.config import Config
-from gateway.core.types import Deployment
+from gateway.core.types import Deployment, Endpoint
 from gateway.measure import Measurements
 from gateway.pool.events import EventRing
 from gateway.pool.fleet import Fleet
@@ -104,9 +104,9 @@ class PoolWatch:
             if changed := self.fleet.turn(time.monotonic()):
                 await reprice(changed)
 
-    def _resting(self, endpoint: str) -> str | None:
+    def _resting(self, endpoint: Endpoint) -> str | None:
         try:
-            condition = self._breakers.condition(endpoint, time.monotonic())
+            condition = self._breakers.condition(endpoint.id, time.monotonic())
         except KeyError:
             return None
         return None if condition.state == "closed" else f"its breaker is {condition.state}: {condition.why}"

@@ -231,7 +231,12 @@ class Runtime:
         self._read_keys()
         measured = self.pool.fleet.factors if self._revision else {}
         places = places_of(
-            loaded, Catalogue(datetime.now(UTC).date()), self._transports, self._signers, self._simulated, measured
+            loaded,
+            Catalogue(datetime.now(UTC).date()),
+            self._transports,
+            self._signers,
+            self._simulated,
+            measured=measured,
         )
         compiled = compile_config(loaded, places, self._keys, cached, revision)
         self._unkept += [each.price for each in places.deployments.values() if each.price is not None]

@@ -28,7 +28,7 @@ def launched() -> Launched:
 @pytest.fixture
 async def here(tmp_path: Path, launched: Launched) -> AsyncIterator[Place]:
     fleet = Fleet(Pools(), {}, {})
-    desk = PoolDesk(fleet, FoundPools(fleet, lambda id: None), EventRing(), launched)
+    desk = PoolDesk(fleet, FoundPools(fleet, lambda endpoint: None), EventRing(), launched)
     with place(tmp_path) as made:
         made.rows += [row("looks", "viewer"), row("owns", "owner", "sales")]
         made.app.include_router(pool.router(desk, made.audit))

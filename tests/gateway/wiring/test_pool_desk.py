@@ -83,7 +83,7 @@ def desk(launched: Launched) -> PoolDesk:
     pools.watch(members)
     fleet.watch(members, {})
     fleet.take("http://10.0.0.0:80", Gauges(100.0, running=4, waiting=1, kv_usage=0.5), Counters(400, 100, 9))
-    return PoolDesk(fleet, FoundPools(fleet, lambda id: None), EventRing(), launched)
+    return PoolDesk(fleet, FoundPools(fleet, lambda endpoint: None), EventRing(), launched)
 
 
 async def test_launched_and_found_pools_stand_side_by_side(desk: PoolDesk) -> None:
