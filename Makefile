@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev packages sdks run test corpus fuzz check format docs pool-test bench routing-bench bench-packages profile pii-bench lock
+.PHONY: help install install-dev packages sdks run test corpus fuzz check format docs pool-test gpu-test gpu-dry bench routing-bench bench-packages profile pii-bench lock
 
 help: ## Shows this list.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -98,6 +98,12 @@ bench-packages:
 
 pool-test: install-dev ## Tests against two replicas of real vLLM, on a CPU; installs it into build/pool once.
 	$(BIN)/python -m tests.pool
+
+gpu-test: install-dev ## Tests on a GPU: throughput and TTFT beside vLLM alone, sizing, harm; writes docs/gpu-test.md.
+	$(BIN)/python -m tests.gpu --write docs/gpu-test.md $(ARGS)
+
+gpu-dry: install-dev ## The same on the simulator's vLLM, where there is no GPU; speed is not judged.
+	$(BIN)/python -m tests.gpu --dry
 
 pii-bench: install-dev ## Measures the detectors of personal data and secrets.
 	$(BIN)/python tests/bench/pii.py

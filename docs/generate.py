@@ -115,6 +115,8 @@ ADVICE: Final[Mapping[str, Advice]] = {
     "internal_error": Advice("gateway", "report it with the `x-request-id`"),
     "decision_not_found": Advice("caller", "check the id: it is the answer's `x-request-id`"),
     "endpoint_not_found": Advice("caller", "`GET /admin/breakers` lists the endpoints"),
+    "replica_not_found": Advice("caller", "`GET /admin/pool` lists pools and replicas"),
+    "pool_not_launched": Advice("caller", "steer the replica where it runs"),
     "store_unavailable": Advice("gateway", _WAIT + "; receipts wait in the journal meanwhile"),
     "upstream_unreachable": Advice("provider", _ELSEWHERE),
     "upstream_timeout": Advice("provider", _ELSEWHERE),

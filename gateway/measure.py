@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import accumulate
 from math import exp, log, nan
 from typing import Final
 
 from gateway.core.money import Usage
-from gateway.core.policy import Measured, View, bucket_of
+from gateway.core.policy import Measured, Outlook, View, bucket_of
 from gateway.core.types import Call, Endpoint
 
 DEFAULT_WINDOW_S: Final = 300.0
@@ -152,16 +152,23 @@ class _Window:
 class Measurements:
     """What the gateway knows of its deployments from the calls that it made; one per process, over all configs.
 
-    Names are those that callers ask for (a call without a model asks for "auto").
+    Names are those that callers ask for (a call without a model asks for "auto"). `load` (0 to 1) and `outlooks` are
+    what pools say of themselves.
     """
 
-    def __init__(self, windows_s: Iterable[float] = ()) -> None:
+    def __init__(
+        self,
+        windows_s: Iterable[float] = (),
+        load: Mapping[str, float] | None = None,
+        outlooks: Mapping[str, Outlook] | None = None,
+    ) -> None:
+        self.load = {} if load is None else load
+        self.outlooks = {} if outlooks is None else outlooks
         self._default = _Window(DEFAULT_WINDOW_S)
         self._windows = {DEFAULT_WINDOW_S: self._default}
         self._measured_by_window = {DEFAULT_WINDOW_S: self._default.measured}
-        self._in_flight: dict[str, int] = {}
+        self.in_flight: dict[str, int] = {}  # attempts, by deployment
         self.at_endpoints: dict[str, int] = {}  # attempts in flight, by the endpoint's id
-        self._load: dict[str, float] = {}
         self._cached_share: dict[str, float] = {}
         self._outputs: dict[str, dict[str, float]] = {}
         self._output: dict[str, float] = {}
@@ -179,7 +186,7 @@ class Measurements:
         kept = frozenset(deployments)
         for window in self._windows.values():
             window.keep(kept)
-        for learned in (self._load, self._cached_share, *self._outputs.values()):
+        for learned in (self._cached_share, *self._outputs.values()):
             for name in [name for name in learned if name not in kept]:
                 del learned[name]
 
@@ -191,30 +198,27 @@ class Measurements:
             now,
             draw,
             self._default.measured,
-            self._in_flight,
-            self._load,
+            self.in_flight,
+            self.load,
             self._cached_share,
             self._outputs,
             self._measured_by_window,
+            self.outlooks,
         )
 
     def begin(self, endpoint: Endpoint) -> None:
         """Counts an attempt in flight."""
-        for counts, name in ((self._in_flight, endpoint.deployment), (self.at_endpoints, endpoint.id)):
+        for counts, name in ((self.in_flight, endpoint.deployment), (self.at_endpoints, endpoint.id)):
             counts[name] = counts.get(name, 0) + 1
 
     def end(self, endpoint: Endpoint) -> None:
         """Counts it out again; called exactly once per `begin`."""
-        for counts, name in ((self._in_flight, endpoint.deployment), (self.at_endpoints, endpoint.id)):
+        for counts, name in ((self.in_flight, endpoint.deployment), (self.at_endpoints, endpoint.id)):
             left = counts[name] - 1
             if left:
                 counts[name] = left
             else:
                 del counts[name]
-
-    def set_load(self, deployment: str, load: float) -> None:
-        """Takes a pool's load (0 to 1)."""
-        self._load[deployment] = load
 
     def record(
         self,

@@ -132,6 +132,11 @@ def price_from(written: str | Mapping[str, str], source: str = "config") -> Pric
     return _versioned(((0, Rates(**rates)),), per_request_nano, source, {})
 
 
+def priced(rates: Rates, source: str) -> Price:
+    """Makes a price of rates that were worked out."""
+    return _versioned(((0, rates),), 0, source, {})
+
+
 def _amount(word: str, text: str) -> int:
     try:
         return rate_from_usd(text)

@@ -7,13 +7,16 @@ from math import inf
 from typing import Final, NamedTuple
 
 from gateway.core.money import MILLION, Price, Rates, rate_of
+from gateway.core.own import risen
 from gateway.core.policy import View, bucket_of
 from gateway.core.types import Deployment, Request
+from policies._own import outlook_of, unread
 
 _NOTHING_LEARNED: Mapping[str, float] = {}
 _LAID_OUT: Final = 1024  # lists of candidates; forgotten all at once when full
 
 _PerToken = tuple[float, float, float, float]  # fresh input, cached input, output; a fee per request
+_NO_RATES: Final[Mapping[str, _PerToken]] = {}
 
 
 def outputs(request: Request, view: View) -> Mapping[str, float]:
@@ -33,7 +36,8 @@ def output_of(deployment: Deployment, request: Request, learned: Mapping[str, fl
 class ExpectedCost:
     """Expected nano-dollars of a call; per-token rates are read once, when a config is compiled.
 
-    What a route leaves is the same tuple from call to call: its rates are laid out once.
+    What a route leaves is the same tuple from call to call: its rates are laid out once. Those of one's own GPUs rise
+    with their load, from what one more token costs while there is room.
     """
 
     def __init__(self, deployments: Iterable[Deployment]) -> None:
@@ -41,6 +45,11 @@ class ExpectedCost:
             deployment.name: _per_token(deployment.price.tiers[0][1], deployment.price)
             for deployment in deployments
             if deployment.price is not None and len(deployment.price.tiers) == 1
+        }
+        self._spare = {
+            deployment.name: (_per_token(deployment.own.spare, None), deployment.own.target)
+            for deployment in deployments
+            if deployment.own is not None and deployment.name in self._flat
         }
         self._laid_out: dict[int, _Rows] = {}  # by the identity of the tuple, which `_Rows` keeps alive
 
@@ -52,6 +61,10 @@ class ExpectedCost:
         tokens, usual = request.input_tokens, request.output_tokens
         rows = self._laid_out.get(id(candidates)) or self._lay_out(candidates)
         costs = [tokens * fresh + usual * output + fee for fresh, output, fee in rows.rates]
+        own = {name: self._at_load(name, view) for _, name in rows.own} if rows.own else _NO_RATES
+        for index, name in rows.own:
+            fresh, _, output, fee = own[name]
+            costs[index] = tokens * fresh + usual * output + fee
         for index in rows.uneven:
             price = candidates[index].price
             if price is None:
@@ -63,15 +76,27 @@ class ExpectedCost:
         learned = outputs(request, view)
         for name in learned.keys() & places if learned else ():
             index = places[name]
-            _, _, output, _ = self._rates(candidates[index], tokens)
+            _, _, output, _ = own.get(name) or self._rates(candidates[index], tokens)
             costs[index] += (output_of(candidates[index], request, learned) - usual) * output
         shares = view.cached_share
         for name in shares.keys() & places if shares else ():
             if share := shares[name]:
                 index = places[name]
-                fresh, cached, _, _ = self._rates(candidates[index], tokens)
+                fresh, cached, _, _ = own.get(name) or self._rates(candidates[index], tokens)
                 costs[index] -= tokens * share * (fresh - cached)
         return costs
+
+    def _at_load(self, name: str, view: View) -> _PerToken:
+        full, (spare, target) = self._flat[name], self._spare[name]
+        share = risen(view.load.get(name, 0.0), target)
+        if not share:
+            return spare
+        return (
+            spare[0] + share * (full[0] - spare[0]),
+            spare[1] + share * (full[1] - spare[1]),
+            spare[2] + share * (full[2] - spare[2]),
+            full[3],
+        )
 
     def _rates(self, deployment: Deployment, tokens: int) -> _PerToken:
         flat = self._flat.get(deployment.name)
@@ -86,6 +111,7 @@ class ExpectedCost:
             [(0.0, 0.0, 0.0) if rate is None else (rate[0], rate[2], rate[3]) for rate in flat],
             [index for index, rate in enumerate(flat) if rate is None],
             {deployment.name: index for index, deployment in enumerate(candidates)},
+            [(index, each.name) for index, each in enumerate(candidates) if each.name in self._spare],
         )
         if isinstance(candidates, tuple):  # nobody changes it while it is remembered
             if len(self._laid_out) >= _LAID_OUT:
@@ -95,30 +121,35 @@ class ExpectedCost:
 
 
 class _Rows(NamedTuple):
-    """Rates of candidates in their order; `uneven` are the places of those whose price is unknown or has tiers."""
+    """Rates of candidates in their order.
+
+    `uneven` are the places of those whose price is unknown or has tiers, `own` those of one's own GPUs.
+    """
 
     candidates: Sequence[Deployment]
     rates: list[tuple[float, float, float]]
     uneven: list[int]
     places: dict[str, int]
+    own: list[tuple[int, str]]
 
 
-def _per_token(rates: Rates, price: Price) -> _PerToken:
+def _per_token(rates: Rates, price: Price | None) -> _PerToken:
     return (
         rates.fresh_input / MILLION,
         rate_of(rates, "cached_input") / MILLION,
         rates.output_text / MILLION,
-        float(price.per_request_nano),
+        0.0 if price is None else float(price.per_request_nano),
     )
 
 
 def seconds(request: Request, candidates: Sequence[Deployment], view: View, min_samples: int) -> list[float]:
     """Returns each candidate's expected time to finish: TTFT + TPOT × expected output, infinite where unproven.
 
-    A deployment that has only answered in one piece has no TTFT; its TPOT then holds the whole time (measure.py).
+    A deployment that has only answered in one piece has no TTFT; its TPOT then holds the whole time (measure.py). Of a
+    pool whose router foretells the TTFT at its best replica, that counts: it is of now, not of the last minutes.
     """
     bucket = bucket_of(request.input_tokens)
-    measured, learned = view.measured, outputs(request, view)
+    measured, learned, outlooks = view.measured, outputs(request, view), view.outlooks
     output: float = request.output_tokens
     times: list[float] = []
     for deployment in candidates:
@@ -129,6 +160,8 @@ def seconds(request: Request, candidates: Sequence[Deployment], view: View, min_
         if learned:
             output = output_of(deployment, request, learned)
         first, each = seen.ttft_p50_s, seen.tpot_p50_s
+        if outlooks and (outlook := outlook_of(deployment.name, view, min_samples)) is not None:
+            first = outlook.first_token_s(unread(deployment.name, request, view))
         # NaN is the one value that differs from itself.
         times.append((first if first == first else 0.0) + (each * output if each == each else 0.0))
     return times

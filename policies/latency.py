@@ -8,6 +8,7 @@ from functools import lru_cache
 from gateway.core.policy import Measured, Ranking, View, bucket_of
 from gateway.core.types import Deployment, Removal, Request
 from policies._exploring import MIN_SAMPLES, explored
+from policies._own import outlook_of, unread
 
 PROVEN, UNPROVEN, TO_BE_MEASURED = 0.0, 1.0, -1.0
 
@@ -16,7 +17,8 @@ class Latency:
     """Removes deployments whose 95th percentile of TTFT or TPOT (seconds) is over the limit.
 
     One with fewer than `min_samples` is unproven: it stays, and its score puts it into a later tier than the proven
-    ones, whatever the pick compares within a tier; a share of calls goes to it first, so that it is measured.
+    ones, whatever the pick compares within a tier; a share of calls goes to it first, so that it is measured. A pool
+    whose router foretells its TTFT is judged by what that says of its best replica now.
     """
 
     name = "latency"
@@ -50,7 +52,7 @@ class Latency:
             if seen is None or seen.samples < self._min_samples:
                 unproven.append(deployment)
                 continue
-            why = self._over(seen)
+            why = self._over(seen, self._foretold(deployment, request, view) if view.outlooks else None)
             if why is None:
                 proven.append(deployment)
             elif why:
@@ -69,9 +71,14 @@ class Latency:
             note = f"{note}, {unproven[chosen].name} first to be measured"
         return Ranking(proven + unproven, removed, tiers, note)
 
-    def _over(self, seen: Measured) -> str | None:
+    def _foretold(self, deployment: Deployment, request: Request, view: View) -> float | None:
+        outlook = outlook_of(deployment.name, view, self._min_samples)
+        return None if outlook is None else outlook.late_first_token_s(unread(deployment.name, request, view))
+
+    def _over(self, seen: Measured, ttft_s: float | None) -> str | None:
         """Returns why the limits are not met, "" where a figure is lacking (NaN compares as false), None if met."""
-        for figure, value, limit in (("ttft", seen.ttft_p95_s, self._ttft_s), ("tpot", seen.tpot_p95_s, self._tpot_s)):
+        first = ("ttft", seen.ttft_p95_s) if ttft_s is None else ("expected ttft", ttft_s)
+        for (figure, value), limit in ((first, self._ttft_s), (("tpot", seen.tpot_p95_s), self._tpot_s)):
             if limit is not None and not value <= limit:
                 return _exceeds(figure, round(value * 1e4), limit) if value > limit else ""
         return None

@@ -77,6 +77,7 @@ class Receipt(Summary, frozen=True, gc=False, omit_defaults=True):
     `reason` is why it failed, `refusal` our own words where it was us who refused it. `upstream_model` is the
     deployment's model. `cost` is nano-dollars by bucket. `dearest_nano` is what the dearest permitted deployment would
     have cost. `raw_usage` is the provider's usage object as it came; `decision` is any value that JSON can hold.
+    `marginal_nano` is, of an answer on one's own GPUs, what it cost by the price that its pool was ranked by.
     """
 
     reason: str | None = None
@@ -99,6 +100,7 @@ class Receipt(Summary, frozen=True, gc=False, omit_defaults=True):
     raw_usage: msgspec.Raw = NOTHING
     attempts: tuple[AttemptLine, ...] = ()
     decision: Any = None
+    marginal_nano: Nano | None = None
 
 
 class Settled(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -130,6 +132,7 @@ class Settled(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     raw_usage: msgspec.Raw = NOTHING
     attempts: tuple[AttemptLine, ...] = ()
     decision: Any = None
+    marginal_nano: Nano | None = None
 
 
 class Opening(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):

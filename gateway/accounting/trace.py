@@ -13,6 +13,7 @@ from gateway.accounting.pairings import Paired, Pairings
 from gateway.accounting.receipts import NOTHING, AttemptLine, Opening, Settled, tokens_of
 from gateway.core.errors import Reason
 from gateway.core.money import Cost, Usage, charge, knows
+from gateway.core.own import marginal_nano
 from gateway.core.types import Attempt, Call, Deployment, Plan, Principal, Sensitivity
 from gateway.routing import Decision
 from gateway.telemetry import TraceContext
@@ -45,6 +46,7 @@ class Trace(msgspec.Struct):
     attempts: list[AttemptLine] = []
     usage: Usage | None = None
     cost: Cost | None = None
+    marginal_nano: int | None = None  # of the answer, at what its pool was ranked by
     spent_nano: int = 0  # by failed attempts
     dearest: int | None = None
     saved_nano: int | None = None
@@ -68,6 +70,9 @@ class Trace(msgspec.Struct):
         self.usage = usage
         if deployment.price is not None and (not usage.uncounted or knows(deployment.price, usage)):
             self.cost = charge(usage, deployment.price)
+            if deployment.own is not None and self.plan is not None:
+                standings = (each for each in self.plan.own if each.deployment == deployment.name)
+                self.marginal_nano = next((marginal_nano(usage, each) for each in standings), None)
 
     def compare(self, dearest_first: Sequence[Deployment], usage: Usage) -> None:
         """Prices the usage at the dearest place that was permitted: what another choice would have cost."""
@@ -81,7 +86,7 @@ class Trace(msgspec.Struct):
     def failed(self, attempt: Attempt, now: float, reason: str, status: int | None) -> None:
         """Notes a failed attempt; what it used stands in its own line."""
         usage, cost = self.usage, self.cost
-        self.attempting = self.usage = self.cost = None
+        self.attempting = self.usage = self.cost = self.marginal_nano = None
         self.waited_s += now - self.sent_at
         self.last_at = 0.0
         if cost is not None:
@@ -187,6 +192,7 @@ class Trace(msgspec.Struct):
             msgspec.Raw(usage.raw) if usage is not None and usage.raw else NOTHING,
             (attempts[0],) if len(attempts) == 1 else tuple(attempts),
             self._decision(plan, self.sensitivity) if plan is not None and self.sensitivity is not None else None,
+            self.marginal_nano,
         )
 
     def _decision(self, plan: Plan, sensitivity: Sensitivity) -> Decision:
@@ -200,6 +206,7 @@ class Trace(msgspec.Struct):
             plan.note,
             self.level_name or "",
             sensitivity.causes,
+            plan.own,
         )
 
 

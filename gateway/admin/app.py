@@ -15,7 +15,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
-from gateway.admin.api import audit, breakers, costs, decisions, live, playground, policies, providers, session
+from gateway.admin.api import audit, breakers, costs, decisions, live, playground, policies, pool, providers, session
 from gateway.admin.audit import Audit
 from gateway.admin.errors import answer_of
 from gateway.admin.gate import Gate, is_page
@@ -38,6 +38,7 @@ class Rooms(msgspec.Struct, frozen=True, kw_only=True):
     traffic: live.Traffic | None = None
     rules: policies.Rules | None = None
     playground: playground.Playground | None = None
+    desk: pool.Desk | None = None
     version: str = ""
     max_body: int = 32 * 2**20
 
@@ -54,6 +55,8 @@ def application(rooms: Rooms) -> FastAPI:
     app.include_router(decisions.router(rooms.accounts))
     app.include_router(providers.router(rooms.support))
     app.include_router(breakers.router(rooms.levers, rooms.audit))
+    if rooms.desk is not None:
+        app.include_router(pool.router(rooms.desk, rooms.audit))
     app.include_router(audit.router(rooms.audit))
     if rooms.traffic is not None:
         app.include_router(live.router(rooms.traffic))

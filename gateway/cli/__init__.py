@@ -12,6 +12,7 @@ _COMMANDS = {
     "explain": "Tells why a call went, or would go, where.",
     "costs": "Sums what calls cost.",
     "size": "Sizes a pool of your own GPUs: what fits, how fast, how many, and what it costs.",
+    "pool": "Shows the pools of a running gateway, and drains, restarts and scales their replicas.",
     "keys": "Creates, lists and switches off keys.",
     "import": "Makes a config of another gateway's.",
     "demo": "Serves a made-up month, to look at the pages with.",

@@ -10,6 +10,7 @@ import click
 from gateway.cli.options import config_option, told
 from gateway.config import Loaded
 from gateway.core.money import Price, usd
+from gateway.core.types import Deployment
 from gateway.wiring.compile import Compiled
 from gateway.wiring.runtime import dry_compile, read_config
 
@@ -38,7 +39,7 @@ def _show(loaded: Loaded, compiled: Compiled) -> None:
     click.echo("\ndeployments, and dollars per million tokens")
     for deployment in compiled.snapshot.deployments:
         click.echo(
-            f"  {deployment.name:<14} {deployment.provider}/{deployment.model:<24} {_priced(deployment.price):<34} "
+            f"  {deployment.name:<14} {deployment.provider}/{deployment.model:<24} {_price_of(deployment):<34} "
             f"may see {compiled.snapshot.levels[deployment.clearance]}"
         )
     click.echo("\nroutes")
@@ -64,3 +65,10 @@ def _priced(price: Price | None) -> str:
     rates = price.tiers[0][1]
     tiers = f", {len(price.tiers)} tiers" if len(price.tiers) > 1 else ""
     return f"{usd(rates.fresh_input)} in, {usd(rates.output_text)} out ({price.source}{tiers})"
+
+
+def _price_of(deployment: Deployment) -> str:
+    if deployment.own is None:
+        return _priced(deployment.price)
+    rates = deployment.own.spare
+    return f"{_priced(deployment.price)}, ranked from {usd(rates.fresh_input)} in, {usd(rates.output_text)} out"

@@ -30,6 +30,7 @@ _BEHIND_S: Final = 2.5  # a running gateway moves receipts to the store every se
 @click.option("--key", help="The name of its caller's key.")
 @click.option("--sensitivity", help="A level it would be labelled with.")
 @click.option("--down", multiple=True, help="A deployment that is down; may be given again.")
+@click.option("--load", multiple=True, metavar="NAME=SHARE", help="How busy a pool is, 0 to 1; may be given again.")
 @click.option("--json", "as_json", is_flag=True, help="As data instead of a sentence.")
 def command(
     config: Path,
@@ -41,6 +42,7 @@ def command(
     key: str | None,
     sensitivity: str | None,
     down: tuple[str, ...],
+    load: tuple[str, ...],
     as_json: bool,
 ) -> None:
     """Tells why the call ID (its x-request-id) went where it went, or where a call not made would go."""
@@ -57,10 +59,29 @@ def command(
             loaded,
             dry_compile(loaded).snapshot,
             Supposed(
-                model or "", text, stream, team, key, sensitivity, frozenset(down), draw=secrets.randbelow(1000) / 1000
+                model or "",
+                text,
+                stream,
+                team,
+                key,
+                sensitivity,
+                frozenset(down),
+                secrets.randbelow(1000) / 1000,
+                dict(_share(each) for each in load),
             ),
         )
     click.echo(msgspec.json.format(msgspec.json.encode(decision)) if as_json else line)
+
+
+def _share(text: str) -> tuple[str, float]:
+    name, _, share = text.rpartition("=")
+    try:
+        value = float(share)
+    except ValueError:
+        value = -1.0
+    if not name or not 0 <= value <= 1:
+        raise click.BadParameter(f"{text!r}: write NAME=SHARE, such as local=0.8", param_hint="--load")
+    return name, value
 
 
 def _decision(accounts: Accounts, id: str) -> dict[str, Any]:

@@ -9,13 +9,14 @@ from typing import Final
 
 from gateway.config.document import Path
 from gateway.config.models import Config
+from gateway.config.own_gpus import OWN_GPUS
 from gateway.config.policies import GuaranteeRequire, Route, Source, When
 from gateway.config.providers import Kind, Provider
 
 Problem = tuple[Path, str]
 
 RESERVED: Final = {"deployments": "auto", "guarantees": "clearance"}
-_POOLS_OWN: Final = frozenset({"routing", "data_parallel_ranks", "prefix_cache"})
+_POOLS_OWN: Final = frozenset({"routing", "data_parallel_ranks", "prefix_cache"}) | OWN_GPUS
 
 
 def meant(word: str, known: Iterable[str]) -> str:
@@ -149,7 +150,19 @@ def _provider(path: Path, provider: Provider, kinds: Mapping[str, Kind], config:
     if provider.key_file is not None and provider.cert_file is None:
         yield (*path, "key_file"), "a key needs its certificate: write cert_file"
     yield from _repeated((*path, "endpoints"), provider.endpoints)
+    yield from _own_gpus(path, provider)
     yield from _level((*path, "clearance"), provider.clearance, config)
+
+
+def _own_gpus(path: Path, provider: Provider) -> Iterator[Problem]:
+    given = OWN_GPUS & provider.model_fields_set
+    if provider.gpu_hour_usd is None:
+        for field in sorted(given - {"gpu_hour_usd"}):
+            yield (*path, field), f"{field} is for the price of one's own GPUs: write gpu_hour_usd too"
+    elif not provider.gpu_hour_usd:
+        yield (*path, "gpu_hour_usd"), "GPUs that cost nothing: write `price: free` at their deployments"
+    elif provider.gpu is None and provider.throughput is None:
+        yield (*path, "gpu_hour_usd"), "a price takes a speed: write gpu, to estimate it, or throughput"
 
 
 def _deployments(config: Config) -> Iterator[Problem]:

@@ -8,6 +8,7 @@ import msgspec
 from pydantic import BeforeValidator, Field
 
 from gateway.config.clouds import CloudSettings
+from gateway.config.own_gpus import OwnGpus
 from gateway.config.secret import Secret
 from gateway.config.section import Section
 from gateway.config.units import Duration, HeaderName, Name, Unit, Url, Usd
@@ -64,7 +65,7 @@ class Timeouts(Section):
         )
 
 
-class Provider(CloudSettings):
+class Provider(OwnGpus, CloudSettings):
     """A place that calls can go to, and the credentials for it."""
 
     kind: str = Field(

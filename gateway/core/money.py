@@ -93,7 +93,8 @@ class Price(msgspec.Struct, frozen=True):
 
     `version` is a content hash, kept in every receipt. `tiers` are (input tokens above which it holds, rates),
     ascending, the first at 0; the whole call is charged at the tier of its input size. `per_request_nano` is a fee
-    per answered call. `source` says where the price is from: "catalogue", "config", "free", "ceiling", "estimate".
+    per answered call. `source` says where the price is from: "catalogue", "config", "free", "ceiling"; of one's own
+    GPUs "estimate", "measured", or "throughput" (their speed is the config's).
     `service_tiers` are the prices of the tiers an answer may name in its usage ("flex", "priority").
     """
 

@@ -23,11 +23,34 @@ class Measured(msgspec.Struct, frozen=True, gc=False):
     tpot_p95_s: float
 
 
+class Outlook(msgspec.Struct, frozen=True, gc=False):
+    """What the router of a pool expects of its best replica at this moment; seconds.
+
+    A prompt waits `wait_s` and is read at `per_token_s`. `middle` and `late` are how much longer it took than expected,
+    as factors: the median and the 95th percentile of `samples` streams.
+    """
+
+    samples: int
+    wait_s: float
+    per_token_s: float
+    middle: float
+    late: float
+
+    def first_token_s(self, tokens: float) -> float:
+        """Returns the likely time to first token of a prompt of which so many tokens are not cached."""
+        return (self.wait_s + tokens * self.per_token_s) * self.middle
+
+    def late_first_token_s(self, tokens: float) -> float:
+        """Returns the time that 95 of 100 such prompts take at most."""
+        return (self.wait_s + tokens * self.per_token_s) * self.late
+
+
 class View(msgspec.Struct, frozen=True, gc=False):
     """A picture of the live measurements, true until the next await; policies read it and nothing else.
 
     `now` is monotonic seconds and `draw` a random number in [0, 1), so that policies need no clock and no dice.
-    `measured` is keyed by (deployment, prompt-size bucket); `in_flight` and `load` (0..1) by deployment.
+    `measured` is keyed by (deployment, prompt-size bucket); `in_flight`, `load` (0..1) and `outlooks` by deployment,
+    the last two of pools alone: they may be worked out when they are asked for.
     """
 
     now: float
@@ -38,6 +61,7 @@ class View(msgspec.Struct, frozen=True, gc=False):
     cached_share: Mapping[str, float] = {}  # learned share of input that providers serve from their caches
     output_tokens: Mapping[str, Mapping[str, float]] = {}  # learned, by the name asked for, then deployment
     windows: Mapping[float, Mapping[tuple[str, int], Measured]] = {}  # `measured` over other windows (seconds)
+    outlooks: Mapping[str, Outlook] = {}
 
 
 def bucket_of(input_tokens: int) -> int:

@@ -17,6 +17,7 @@ from gateway.core.errors import Reason
 from gateway.core.forms import Form
 from gateway.core.keeping import Keeping
 from gateway.core.money import Price
+from gateway.core.own import OwnPrice, Standing
 
 Headers = tuple[tuple[bytes, bytes], ...]  # names in lower case
 Tags = tuple[tuple[str, str], ...]  # sorted by key
@@ -176,7 +177,8 @@ class Deployment(msgspec.Struct, frozen=True):
     `clearance` is the highest level (index) it may see. `price` of None is unknown, which is never zero.
     `disabled` says why it is never chosen ("no key"), or is None. `counts`: its provider counts a prompt's tokens for
     whoever asks (`Call.counting`). `options` are facts for its adapter alone
-    ("deployment_name", "api_version", "base_model", "project", "region"). `pooled` is of one's own replicas alone.
+    ("deployment_name", "api_version", "base_model", "project", "region"). `pooled` is of one's own replicas alone, and
+    so is `own`, where their GPUs are paid by the hour: `price` is then the full one.
     """
 
     name: str
@@ -201,6 +203,7 @@ class Deployment(msgspec.Struct, frozen=True):
     options: Mapping[str, str] = {}
     counts: bool = False
     pooled: Pooled | None = None
+    own: OwnPrice | None = None
 
 
 class Removal(msgspec.Struct, frozen=True, gc=False):
@@ -226,6 +229,7 @@ class Plan(msgspec.Struct, frozen=True):
 
     `permitted` is what the guarantees leave: every attempt must be in it. `candidates` are best first. `scores` are
     what the pick compared, in the order of `candidates`. `note` is a word for the decision ("nobody met 800ms").
+    `own` are the prices of those candidates that stand on one's own GPUs, as they were at that moment.
     """
 
     route: str
@@ -236,6 +240,7 @@ class Plan(msgspec.Struct, frozen=True):
     scores: tuple[float, ...] = ()
     note: str = ""
     on_failure: FailurePolicy = FailurePolicy()
+    own: tuple[Standing, ...] = ()
 
 
 class Attempt(msgspec.Struct, frozen=True, gc=False):

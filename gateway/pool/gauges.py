@@ -12,10 +12,10 @@ import math
 import re
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from typing import Final
+from typing import Final, Protocol
 
 from gateway.core.types import Endpoint
-from gateway.pool.router import Gauges, Pools
+from gateway.pool.router import Gauges
 from gateway.pool.router.pools import RANK_HEADER
 
 EVERY_S: Final = 1.0
@@ -71,7 +71,15 @@ def _kv_tokens(labels: Mapping[str, str]) -> int:
     return int(size) * int(count) if size.isdecimal() and count.isdecimal() else 0
 
 
-async def follow(pools: Pools, page_of: Page, every_s: float = EVERY_S) -> None:
+class Listener(Protocol):
+    """Who wants to know: which replicas there are, and what each said."""
+
+    def replicas(self) -> Mapping[str, Endpoint]: ...
+
+    def tell(self, replica: str, gauges: Gauges) -> None: ...
+
+
+async def follow(pools: Listener, page_of: Page, every_s: float = EVERY_S) -> None:
     """Asks every replica of every pool, again and again, until it is cancelled."""
     while True:
         await asyncio.sleep(every_s)
@@ -80,7 +88,7 @@ async def follow(pools: Pools, page_of: Page, every_s: float = EVERY_S) -> None:
             await asyncio.gather(*asked)
 
 
-async def _ask(pools: Pools, key: str, endpoint: Endpoint, page_of: Page) -> None:
+async def _ask(pools: Listener, key: str, endpoint: Endpoint, page_of: Page) -> None:
     page = await page_of(endpoint)
     if page is not None:
         rank = next((value.decode("latin-1") for name, value in endpoint.auth if name == RANK_HEADER), None)

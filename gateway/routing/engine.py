@@ -16,6 +16,7 @@ from typing import Final
 import msgspec
 
 from gateway.core.errors import BadRequest, CallError, Forbidden, Overloaded
+from gateway.core.own import Standing, standing_of
 from gateway.core.policy import Policy, Ranking, View
 from gateway.core.types import Deployment, FailurePolicy, Plan, Principal, Removal, Request
 from gateway.routing.facts import Facts
@@ -51,6 +52,7 @@ class Reach(msgspec.Struct, frozen=True):
     removed: tuple[Removal, ...]
     smallest_window: int
     refusal: Refusal | None = None
+    pooled: bool = False  # there are candidates on one's own GPUs
 
 
 class Routing:
@@ -146,6 +148,7 @@ class Routing:
             tuple(scores),
             note,
             route.on_failure,
+            _standings(candidates, view) if reach.pooled else (),
         )
 
     def reach(self, request: Request) -> Reach:
@@ -182,7 +185,8 @@ class Routing:
             message = f"every permitted deployment of route {route.name!r} is disabled: {why}"
             refusal = Refusal(Overloaded, message, "no_permitted_deployment")
         windows = [deployment.context_window or sys.maxsize for deployment in enabled]
-        return Reach(route, permitted, enabled, tuple(removed), min(windows, default=sys.maxsize), refusal)
+        pooled = any(deployment.own is not None for deployment in enabled)
+        return Reach(route, permitted, enabled, tuple(removed), min(windows, default=sys.maxsize), refusal, pooled)
 
     def usable(self, principal: Principal) -> list[str]:
         """Returns the model names that a caller may use, routes' names first."""
@@ -206,6 +210,17 @@ class Routing:
             window=self.window,
             on_failure=self.on_failure,
         )
+
+
+def _standings(candidates: Sequence[Deployment], view: View) -> tuple[Standing, ...]:
+    """Returns what the tokens of those on one's own GPUs cost at this moment."""
+    return tuple(
+        [
+            standing_of(each.name, each.price, each.own, view.load.get(each.name, 0.0))
+            for each in candidates
+            if each.own is not None and each.price is not None
+        ]
+    )
 
 
 def _filter(

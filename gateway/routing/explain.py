@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import msgspec
 
 from gateway.core.errors import Reason
+from gateway.core.money import usd
+from gateway.core.own import Standing
 from gateway.core.types import Plan, Removal, Sensitivity
 from gateway.routing.rules import DIRECT
 
@@ -25,7 +27,8 @@ class Decision(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """What a receipt keeps of a plan; holds names rather than deployments, which carry credentials.
 
     `chosen` is the deployment that answered, None where none did. `scores` stand in the order of `candidates`, in the
-    unit of the pick: nano-dollars (cheapest), seconds (fastest), calls in flight (least_loaded), weights, shares.
+    unit of the pick: nano-dollars (cheapest), seconds (fastest), calls in flight (least_loaded), weights, shares. `own`
+    are the prices of candidates on one's own GPUs.
     """
 
     route: str
@@ -37,6 +40,7 @@ class Decision(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     note: str = ""
     sensitivity: str = ""
     causes: tuple[str, ...] = ()
+    own: tuple[Standing, ...] = ()
     attempts: tuple[Tried, ...] = ()
 
 
@@ -59,6 +63,7 @@ def decide(
         plan.note,
         levels[sensitivity.level],
         sensitivity.causes,
+        plan.own,
         attempts,
     )
 
@@ -79,7 +84,15 @@ def sentence(decision: Decision) -> str:
     clauses += [f"{', '.join(names)} removed by {rule}" for rule, names in by_rule.items()]
     if decision.causes:
         clauses.append(f"{decision.sensitivity} because of {', '.join(decision.causes)}")
+    clauses += [_priced(standing) for standing in decision.own]
     return "; ".join(clauses)
+
+
+def _priced(standing: Standing) -> str:
+    ranked, full = (standing.input, standing.output), (standing.full_input, standing.full_output)
+    prices = [f"{usd(into)} in, {usd(out)} out" for into, out in (ranked, full)]
+    told = f"ranked at {prices[0]}; in full {prices[1]}" if ranked != full else f"at its full price, {prices[1]}"
+    return f"{standing.deployment} {standing.load:.0%} busy, {told}"
 
 
 def _outcome(decision: Decision) -> str:

@@ -90,6 +90,7 @@ class Connection(asyncio.Protocol):
         self._stopped = False  # reading on only to throw away
         self._full = False  # the reader is slow: nothing is written until it has caught up
         self._begun = 0.0
+        self._first_at = 0.0
         self._reply: Reply | None = None
 
     # -- asyncio's side ------------------------------------------------------------------------------------------
@@ -242,7 +243,8 @@ class Connection(asyncio.Protocol):
         while not self._full:
             step = self._steps[self._at]
             if self._at == 0 and self._reply is not None:
-                self._host.metrics.observe("time_to_first_token_seconds", self._loop.time() - self._begun)
+                self._first_at = self._loop.time()
+                self._host.metrics.observe("time_to_first_token_seconds", self._first_at - self._begun)
             if step.data:
                 transport.write(step.data)
             self._at += 1
@@ -292,6 +294,10 @@ class Connection(asyncio.Protocol):
             self._queued = None
         if self._reply is not None:
             self._host.metrics.answered(self._reply, whole)
+            after = self._reply.output_tokens - 1
+            if whole and self._reply.stream and after > 0:
+                each_s = (self._loop.time() - self._first_at) / after
+                self._host.metrics.observe("request_time_per_output_token_seconds", each_s)
             self._reply = None
         if self._held is not None:
             held, self._held = self._held, None

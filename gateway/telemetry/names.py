@@ -116,12 +116,53 @@ RESPONSES_BYTES: Final = Metric(
     "headgate_kept_responses_bytes", "gauge", "Memory that translated Responses take, kept to be gone on from.", ()
 )
 RESPONSES: Final = Metric("headgate_kept_responses", "gauge", "Translated Responses that are kept.", ())
+POOL_REPLICAS: Final = Metric("headgate_pool_replicas", "gauge", "Replicas of a pool, by phase.", ("pool", "phase"))
+POOL_RESTARTS: Final = Metric(
+    "headgate_pool_restarts_total", "counter", "Times that a replica was started anew.", ("pool", "replica")
+)
+POOL_IN_FLIGHT: Final = Metric("headgate_pool_in_flight", "gauge", "Our calls in flight there.", ("pool", "replica"))
+POOL_REQUESTS: Final = Metric(
+    "headgate_pool_requests",
+    "gauge",
+    "Requests that a replica runs, or lets wait, of whomever: as it told.",
+    ("pool", "replica", "state"),
+)
+POOL_KV: Final = Metric(
+    "headgate_pool_kv_usage", "gauge", "How full a replica's KV memory is, 0 to 1: as it told.", ("pool", "replica")
+)
+POOL_LOAD: Final = Metric(
+    "headgate_pool_load", "gauge", "How full a pool is, 0 to 1: what its price rises with.", ("pool",)
+)
+POOL_PACE: Final = Metric(
+    "headgate_pool_tokens_per_second",
+    "gauge",
+    "Tokens a second of a pool over the last ten: prompts that were computed, and answers.",
+    ("pool", "direction"),
+)
+POOL_PRICE: Final = Metric(
+    "headgate_pool_price_nano_usd",
+    "gauge",
+    "Billionths of a dollar per million tokens: in full, and as it is ranked now.",
+    ("deployment", "price", "direction"),
+)
+POOL_INDEX: Final = Metric("headgate_pool_prefix_blocks", "gauge", "Blocks in a pool's index of prefixes.", ("pool",))
+POOL_CACHED: Final = Metric(
+    "headgate_pool_cached_tokens_total",
+    "counter",
+    "Cached prompt tokens: as the index predicted them, and as replicas told.",
+    ("pool", "told"),
+)
+POOL_CHOICES: Final = Metric(
+    "headgate_pool_choices_total", "counter", "Attempts that a pool's router sent to a replica.", ("pool", "replica")
+)
+POOL_EVENTS: Final = Metric("headgate_pool_events_total", "counter", "What befell replicas.", ("pool", "event"))
 BUILD: Final = Metric("headgate_build_info", "gauge", "Always 1; the version is its label.", ("version",))
 
 METRICS: Final = (
     CALLS, FAILED_ATTEMPTS, SHED, TTFT, TPOT, DURATION, OVERHEAD, TOKENS, COST, SAVED, UNPRICED, ESTIMATED, SUSPECT,
     CACHE_LOOKUPS, CACHE_BYTES, CACHE_ENTRIES, RESPONSES_BYTES, RESPONSES, IN_FLIGHT, QUEUED, CONNECTIONS, BREAKERS,
-    BREAKER_CHANGES, DROPPED_EVENTS, RELOADS, REVISION, JOURNAL, BUILD,
+    BREAKER_CHANGES, DROPPED_EVENTS, POOL_REPLICAS, POOL_RESTARTS, POOL_IN_FLIGHT, POOL_REQUESTS, POOL_KV, POOL_LOAD,
+    POOL_PACE, POOL_PRICE, POOL_INDEX, POOL_CACHED, POOL_CHOICES, POOL_EVENTS, RELOADS, REVISION, JOURNAL, BUILD,
 )  # fmt: skip
 
 BREAKER_STATES: Final = ("closed", "half-open", "open", "resting", "dead")

@@ -16,7 +16,9 @@ from gateway.config import providers as written
 from gateway.config.secret import Secret
 from gateway.core.adapter import Adapter
 from gateway.core.money import Price
+from gateway.core.own import OwnPrice
 from gateway.core.types import Deployment, Endpoint, Headers, Origin, Pooled, Timeouts
+from gateway.pool.planner.quantisation import UnknownWord
 from gateway.pool.router.pools import RANK_HEADER
 from gateway.prices import Catalogue, price_from
 from gateway.upstream import Transport
@@ -24,9 +26,11 @@ from gateway.upstream.http1 import Http1Transport
 from gateway.upstream.signing import Signer
 from gateway.upstream.tls import HTTP1, HTTP2, TlsFiles, UnusableFile, client_context
 from gateway.wiring.kinds import SIMULATOR, WIRES, Wire
+from gateway.wiring.own_gpus import own_price
 
 _PORTS: Final = {"http": 80, "https": 443}
 _KEPT_S: Final = 3600.0
+_UNMEASURED: Final[Mapping[str, float]] = {}
 
 Problem = tuple[tuple[str | int, ...], str]
 
@@ -114,9 +118,17 @@ class Places(NamedTuple):
 
 
 def places_of(
-    loaded: Loaded, catalogue: Catalogue, transports: Transports, signers: Signers, simulator: Callable[[], Origin]
+    loaded: Loaded,
+    catalogue: Catalogue,
+    transports: Transports,
+    signers: Signers,
+    simulator: Callable[[], Origin],
+    measured: Mapping[str, float] = _UNMEASURED,
 ) -> Places:
-    """Compiles every deployment; a price that is unknown where none is given is a problem, never zero."""
+    """Compiles every deployment; a price that is unknown where none is given is a problem, never zero.
+
+    `measured` is, by provider, how many times its estimate a pool does.
+    """
     config = loaded.config
     adapters = {name: WIRES[provider.kind].adapter() for name, provider in config.providers.items()}
     places = Places({}, {}, [], [])
@@ -126,7 +138,8 @@ def places_of(
         provider = config.providers[deployment.provider]
         adapter = adapters[deployment.provider]
         facts = catalogue.find(provider.kind, deployment.base_model or deployment.model)
-        price = _price(config, deployment, facts.price)
+        own = _own(name, deployment, provider, measured.get(deployment.provider), places)
+        price = own[0] if own is not None else _price(config, deployment, facts.price)
         if price is None:
             places.problems.append(
                 (
@@ -163,6 +176,7 @@ def places_of(
             options=_options(provider, deployment),
             counts=wire.counts,
             pooled=_pooled(deployment.provider, provider),
+            own=own[1] if own is not None else None,
         )
     return places
 
@@ -213,6 +227,20 @@ def _pooled(name: str, provider: written.Provider) -> Pooled | None:
     secrets = [name, *(secret.reveal() for secret in provider.api_credentials)]
     key = hashlib.blake2b("\0".join(secrets).encode(), digest_size=32, person=b"headgate salts").digest()
     return Pooled(provider.routing or "two_choices", key if provider.prefix_cache == "tenant" else None)
+
+
+def _own(
+    name: str, deployment: written.Deployment, provider: written.Provider, factor: float | None, places: Places
+) -> tuple[Price, OwnPrice] | None:
+    """Returns what a deployment costs whose GPUs are paid by the hour, and that has no price written."""
+    try:
+        return own_price(provider, deployment, factor) if deployment.price is None else None
+    except UnknownWord as error:
+        told = (
+            f"its price cannot be estimated ({error}): write `base_model`, or `throughput` at {deployment.provider!r}"
+        )
+        places.problems.append((("deployments", name), told))
+        return None
 
 
 def _price(config: Config, deployment: written.Deployment, listed: Price | None) -> Price | None:

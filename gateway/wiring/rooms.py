@@ -41,6 +41,7 @@ def admin_surface(
             traffic=Traffic(runtime),
             rules=Rules(runtime),
             playground=Playground(runtime),
+            desk=runtime.pool.desk,
             version=VERSION,
             max_body=runtime.loaded.config.server.max_body,
         )

@@ -31,7 +31,9 @@ from gateway.kept import KeptAnswers
 from gateway.kept_content import KeepSettings, KeptContent
 from gateway.measure import Measurements
 from gateway.pipeline import Pipeline, Services
+from gateway.pool.events import EventRing
 from gateway.pool.gauges import follow
+from gateway.pool.router import Pools
 from gateway.prices import Catalogue
 from gateway.simulator import Simulator
 from gateway.state.cache import MemoryResponseCache, ResponseCache
@@ -42,6 +44,7 @@ from gateway.wiring.compile import Compiled, compile_config
 from gateway.wiring.kinds import KINDS, SIMULATOR
 from gateway.wiring.labels import DETECTORS
 from gateway.wiring.places import Signers, Transports, places_of
+from gateway.wiring.pool_watch import PoolWatch
 from gateway.wiring.pools import pages
 from gateway.wiring.rules import windows_of
 from gateway.wiring.stores import store_of
@@ -89,11 +92,13 @@ class Runtime:
         self._unkept: list[Price] = []  # prices that the store is still to be given
         self.reload_problems: tuple[str, ...] = ()
         self.history: History
+        self.events = EventRing()  # what befalls replicas
         self.loaded: Loaded
         self.compiled: Compiled
         self.pipeline: Pipeline
         self.services: Services
         self.store: Store
+        self.pool: PoolWatch
 
     async def start(self) -> None:
         """Loads the config and brings everything up but the listener."""
@@ -117,29 +122,36 @@ class Runtime:
         ledger.start()
         kept = KeptAnswers(self.store, KeptContent(ResponsesWire()))
         kept.start()
+        pools, measurements = Pools(), Measurements()
         self.services = Services(
             transports=self._transports,
             signers=self._signers,
             breakers=Breakers(LESSONS, _breaker_settings(config), self._breaker_changed),
             retries=RetryBudget(),
-            measurements=Measurements(),
+            measurements=measurements,
             admission=Admission(_limits(config)),
             flights=Flights(),
             ledger=ledger,
             telemetry=telemetry,
             kept=kept,
+            pools=pools,
         )
         self._observe()
         self.history = History(telemetry.metrics)
+        self.pool = PoolWatch(pools, measurements, self.services.breakers, self.events)
         self.pipeline = Pipeline(self.services, compiled.snapshot)
         self._applied(loaded, compiled)
-        self._following = asyncio.create_task(follow(self.services.pools, pages(self._transports)))
+        self._following = asyncio.create_task(
+            follow(self.pool.fleet, self.pool.fleet.listening(pages(self._transports)))
+        )
+        self.pool.begin(telemetry.metrics, self.reprice)
 
     async def stop(self) -> None:
         """Ends what `start` began; every receipt is in the store or, where that is away, in the journal."""
         if self._following is not None:
             self._following.cancel()
             await asyncio.wait([self._following])
+        await self.pool.close()
         await self.services.flights.close()
         for transport in self._transports.values():
             await transport.aclose()
@@ -182,6 +194,21 @@ class Runtime:
             self.history.read(time.time())
             await asyncio.sleep(EVERY_S)
 
+    async def reprice(self, providers: Sequence[str]) -> None:
+        """Serves the same config with what was measured of its pools' speed; each price has a version of its own."""
+        async with self._reloading:
+            try:
+                compiled = await self._compile(self.loaded, self._revision)
+            except ConfigError as error:
+                for provider in providers:
+                    self.pool.fleet.forget(provider)
+                _log.error("pool_price_refused", pools=providers, problems=error.problems)
+                return
+            self.pipeline.apply(compiled.snapshot)
+            self.compiled = compiled
+            self.pool.watch(compiled.snapshot.deployments, self.loaded.config)
+            self.pool.repriced(providers)
+
     @property
     def address(self) -> tuple[str, int]:
         """Host and port to listen on."""
@@ -206,19 +233,26 @@ class Runtime:
 
     # ------------------------------------------------------------------------------------------------------------
 
-    async def _compile(self, loaded: Loaded) -> Compiled:
+    async def _compile(self, loaded: Loaded, revision: int | None = None) -> Compiled:
         config = loaded.config
         if any(provider.kind == SIMULATOR for provider in config.providers.values()) and self._simulator is None:
             self._simulator = Simulator()
             await self._simulator.listen()
-        return await asyncio.to_thread(self._compile_now, loaded, await self._cache_for(config))
+        revision = self._revision + 1 if revision is None else revision
+        return await asyncio.to_thread(self._compile_now, loaded, await self._cache_for(config), revision)
 
-    def _compile_now(self, loaded: Loaded, cached: ResponseCache) -> Compiled:
+    def _compile_now(self, loaded: Loaded, cached: ResponseCache, revision: int) -> Compiled:
         self._read_keys()
+        measured = self.pool.fleet.factors if self._revision else {}
         places = places_of(
-            loaded, Catalogue(datetime.now(UTC).date()), self._transports, self._signers, self._simulated
+            loaded,
+            Catalogue(datetime.now(UTC).date()),
+            self._transports,
+            self._signers,
+            self._simulated,
+            measured=measured,
         )
-        compiled = compile_config(loaded, places, self._keys, cached, self._revision + 1)
+        compiled = compile_config(loaded, places, self._keys, cached, revision)
         self._unkept += [each.price for each in places.deployments.values() if each.price is not None]
         with contextlib.suppress(StoreUnavailable):
             self._keep_prices()
@@ -295,6 +329,7 @@ class Runtime:
         measurements = self.services.measurements
         measurements.watch(windows_of(loaded.config.policies))
         measurements.keep(loaded.config.deployments)
+        self.pool.watch(compiled.snapshot.deployments, loaded.config)
         self.services.admission.apply(_limits(loaded.config))
         self.services.breakers.apply(_breaker_settings(loaded.config))
         self.services.kept.content.apply(_keep_settings(loaded.config))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 
 from gateway.auth import principal_of
@@ -28,6 +30,7 @@ class Supposed(msgspec.Struct, frozen=True):
     sensitivity: str | None = None
     down: frozenset[str] = frozenset()
     draw: float = 0.5
+    load: Mapping[str, float] = {}  # 0 to 1, of deployments on one's own GPUs
 
 
 def suppose(loaded: Loaded, snapshot: Snapshot, supposed: Supposed) -> tuple[Decision, str]:
@@ -38,7 +41,7 @@ def suppose(loaded: Loaded, snapshot: Snapshot, supposed: Supposed) -> tuple[Dec
     for what, (word, words) in known.items():
         if word is not None and word not in words:
             raise ConfigError([f"the config has no {what} {word!r}: {', '.join(words) or 'none at all'}"])
-    for word in sorted(supposed.down - {deployment.name for deployment in snapshot.deployments}):
+    for word in sorted({*supposed.down, *supposed.load} - {deployment.name for deployment in snapshot.deployments}):
         raise ConfigError([f"the config has no deployment {word!r}"])
     row = next(
         (row for row in written_keys(config) if row.name == supposed.key),
@@ -51,6 +54,8 @@ def suppose(loaded: Loaded, snapshot: Snapshot, supposed: Supposed) -> tuple[Dec
     if supposed.sensitivity is not None and levels.index(supposed.sensitivity) > sensitivity.level:
         sensitivity = msgspec.structs.replace(sensitivity, level=levels.index(supposed.sensitivity), causes=("label",))
     request = Request(call, principal, sensitivity, len(body) // _BYTES_PER_TOKEN, tags=principal.tags)
-    plan = snapshot.routing.plan(request, View(0.0, supposed.draw), dict.fromkeys(sorted(supposed.down), "down"))
+    plan = snapshot.routing.plan(
+        request, View(0.0, supposed.draw, load=supposed.load), dict.fromkeys(sorted(supposed.down), "down")
+    )
     decision = decide(plan, sensitivity, levels)
     return decision, sentence(decision)

@@ -180,10 +180,8 @@ def test_a_deployment_that_left_the_config_is_forgotten():
     for name in ("a", "b"):
         stream(measurements, 0.0, 0.1, name=name)
         measurements.learn(CALL, name, Usage(10, output_text=9))
-        measurements.set_load(name, 0.5)
     measurements.view(1.0, 0.5)
     measurements.keep(["b"])
     view = measurements.view(1.0, 0.5)
     assert list(view.measured) == [("b", 0)]
-    assert view.load == {"b": 0.5}
     assert view.output_tokens == {"chat": {"b": 9}}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from gateway.admin.access import Admin, Seen
+from gateway.admin.access import Admin, Role, Seen
 from gateway.admin.pages.shell import Entry, Shell
 from gateway.core.errors import Forbidden
 
@@ -27,7 +27,7 @@ def playground_pages(shell: Shell) -> APIRouter:
     """Returns the page on which one chats."""
     routes = shell.routes()
     about = "Chat with any model as one of your keys, and see where it went, how fast and at what cost"
-    players = frozenset(("admin", "owner"))
+    players: frozenset[Role] = frozenset(("admin", "owner"))
     shell.add(Entry("Playground", "/admin/ui/playground", "Traffic", icon="play", roles=players, about=about))
 
     @routes.get("/admin/ui/playground")

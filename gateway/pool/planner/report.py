@@ -171,7 +171,7 @@ def _on_this(question: Question, wanted: Wanted, machine: Machine) -> Report:
         efficiency = measured
         notes.append(f"measured: {measured.bandwidth:.0%} of the data sheet's bandwidth at the batch that runs")
     best = _at_measured(best, wanted, efficiency)
-    capacity = _capacity(best, wanted, load, efficiency)
+    capacity = capacity_of(best, wanted, load, efficiency)
     speed = speed_section(wanted, best, efficiency, measured is not None, load.input_tokens)
     speed = with_mix(speed, capacity, load, efficiency)
     parts: list[Section | Table] = [*head, memory_section(wanted, best), speed]
@@ -214,7 +214,7 @@ def _at_measured(best: Candidate, wanted: Wanted, efficiency: Efficiency) -> Can
     return msgspec.structs.replace(best, batch=batch, tpot_s=tpot, slow=again.slow)
 
 
-def _capacity(best: Candidate, wanted: Wanted, load: Load, efficiency: Efficiency) -> Capacity:
+def capacity_of(best: Candidate, wanted: Wanted, load: Load, efficiency: Efficiency) -> Capacity:
     """What a replica does with the load's lengths: as many at once as its KV holds of them, within the wanted time."""
     replica, per = best.replica, best.budget.per_gpu
     room = best.sequences * per.sequence(wanted.context) / per.sequence(max(load.context, 1.0))

@@ -51,12 +51,15 @@ class Pool:
     def __init__(self, routing: str) -> None:
         self.routing = routing
         self.router = ROUTINGS[routing](())
+        self.choices: dict[str, int] = {}  # calls that were sent to each replica
         self._grouped: dict[str, tuple[Deployment, Grouped]] = {}
 
     def watch(self, deployments: Iterable[Deployment]) -> None:
         """Routes the calls of these from now on."""
         self._grouped = {deployment.name: (deployment, _grouped(deployment)) for deployment in deployments}
-        self.router.watch(dict.fromkeys(key for _, grouped in self._grouped.values() for key in grouped))
+        replicas = dict.fromkeys(key for _, grouped in self._grouped.values() for key in grouped)
+        self.choices = {key: count for key, count in self.choices.items() if key in replicas}
+        self.router.watch(replicas)
 
     def endpoints(self, deployment: Deployment) -> Grouped:
         """Returns a deployment's endpoints by replica."""
@@ -111,6 +114,10 @@ class Pools:
             pool.watch(group)
             self._pools[provider] = pool
 
+    def named(self, provider: str) -> Pool | None:
+        """Returns a provider's pool; None where it is routed by two choices, which takes no router."""
+        return self._pools.get(provider)
+
     def of(self, deployment: Deployment) -> Pool | None:
         """Returns the pool that a deployment's calls are routed over, if there is something to choose."""
         pool = self._pools.get(deployment.provider)
@@ -146,7 +153,9 @@ class Routed:
         """Reserves a place; called with nothing awaited since `order`."""
         pool = self._pools.of(deployment)
         if pool is not None:
-            ticket = pool.router.reserve(replica_of(endpoint), self._read(deployment), time.monotonic())
+            key = replica_of(endpoint)
+            pool.choices[key] = pool.choices.get(key, 0) + 1
+            ticket = pool.router.reserve(key, self._read(deployment), time.monotonic())
             self._ticket = None if ticket is None else (pool.router, ticket)
 
     def first_token(self, now: float) -> None:

@@ -18,6 +18,8 @@ from typing import Final
 
 import msgspec
 
+from gateway.core.policy import Outlook
+from gateway.pool.router.forecast import GRAIN_S, Forecast
 from gateway.pool.router.index import PrefixIndex
 from gateway.pool.router.prompts import BLOCK_BYTES, Prompt, rendezvous
 from gateway.pool.router.replicas import KV_TOKENS, Gauges, Replica
@@ -26,6 +28,8 @@ BYTES_PER_TOKEN: Final = 4.0  # of English, until usage teaches
 _LEARNING: Final = 0.1
 _RECURRENCE_LEARNING: Final = 0.005
 _SESSIONS: Final = 65_536
+_OUTLOOK_S: Final = 0.01
+_USUAL_TOKENS: Final = 1000  # of a prompt, by which the best replica is told
 _MOST_BLOCKS: Final = 65_536  # of one replica that are remembered: 16 million tokens
 
 
@@ -47,7 +51,19 @@ class Weights(msgspec.Struct, frozen=True):
 class Ticket:
     """One call's place at a replica, from its reservation to its end; each is told once, later ones are not heard."""
 
-    __slots__ = ("_first_at", "_open", "_waits", "alone", "at", "fresh", "hit", "predicted", "prompt", "replica")
+    __slots__ = (
+        "_first_at",
+        "_open",
+        "_waits",
+        "alone",
+        "at",
+        "expected_s",
+        "fresh",
+        "hit",
+        "predicted",
+        "prompt",
+        "replica",
+    )
 
     def __init__(self, replica: Replica, prompt: Prompt, at: float, predicted: int, hit: float, fresh: float) -> None:
         self.replica = replica
@@ -57,6 +73,7 @@ class Ticket:
         self.hit = hit  # tokens
         self.fresh = fresh  # tokens that were expected to be read
         self.alone = replica.pending_tokens <= 0
+        self.expected_s = (replica.pending_tokens + fresh) / replica.prefill_rate
         self._first_at = 0.0
         self._waits = prompt.stream
         self._open = True
@@ -71,6 +88,9 @@ class PrefixRouter:
         self.index = PrefixIndex()
         self.bytes_per_token = BYTES_PER_TOKEN
         self._sized_by = BYTES_PER_TOKEN
+        self.forecast = Forecast()
+        self.predicted_tokens = self.cached_tokens = 0  # of hits: as the index believed, and as replicas said
+        self._outlook: tuple[float, Outlook] | None = None
         self._recurring = 1.0  # what share of a prompt somebody has had before
         self._sessions: OrderedDict[int, str] = OrderedDict()
         self._looked_up: tuple[Prompt, dict[int, int]] | None = None
@@ -179,6 +199,7 @@ class PrefixRouter:
             ticket._waits = False
             ticket._first_at = now
             ticket.replica.pending_tokens -= ticket.fresh
+            self.forecast.learn(ticket.expected_s, now - ticket.at)
 
     def finished(
         self,
@@ -207,6 +228,22 @@ class PrefixRouter:
         if self._leave(ticket, now) and unread and ticket.replica.key in self.replicas:
             self.index.forget(ticket.replica.bit, ticket.prompt.blocks[ticket.predicted :])
             self._looked_up = None
+
+    def outlook(self, now: float) -> Outlook | None:
+        """Returns what to expect of the replica that would begin a prompt first; None where there is none.
+
+        It is worked out anew every ten milliseconds: of 64 replicas that takes some 30 us.
+        """
+        if self._outlook is not None and 0.0 <= now - self._outlook[0] < _OUTLOOK_S:
+            return self._outlook[1]
+        if not self.replicas:
+            return None
+        waits = [(each.pending(now) / each.prefill_rate, 1.0 / each.prefill_rate) for each in self.replicas.values()]
+        wait_s, per_token_s = min(waits, key=lambda each: each[0] + _USUAL_TOKENS * each[1])
+        forecast = self.forecast
+        told = Outlook(forecast.samples, wait_s + GRAIN_S, per_token_s, forecast.middle, forecast.late)
+        self._outlook = now, told
+        return told
 
     # --------------------------------------------------------------------------------------------------------------
 
@@ -262,6 +299,8 @@ class PrefixRouter:
 
     def _learn(self, ticket: Ticket, prompt_tokens: int, cached_tokens: int) -> None:
         replica, prompt = ticket.replica, ticket.prompt
+        self.predicted_tokens += round(ticket.hit)
+        self.cached_tokens += cached_tokens
         fresh = prompt_tokens - cached_tokens
         took_s = ticket._first_at - ticket.at
         if ticket.alone and prompt.stream and fresh >= 512 and took_s > 0:

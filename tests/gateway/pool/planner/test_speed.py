@@ -29,7 +29,7 @@ from gateway.pool.planner.rates import (
     reduce_bytes,
     touched_bytes,
 )
-from gateway.pool.planner.report import _capacity
+from gateway.pool.planner.report import capacity_of
 
 NETWORK = link_of("400g")
 
@@ -132,7 +132,7 @@ def test_served_totals_lie_within_the_error_of_what_was_measured(
     wanted, load = _wanted(name, form, 320, 10_000, 0.2), load_of("220:200:1")
     judged = judge(wanted, Machine(gpu_of(gpu), gpu_of(gpu).link, NETWORK), layout, 1)
     assert isinstance(judged, Candidate)
-    rate = mixed_rate(_capacity(judged, wanted, load, USUAL), load)
+    rate = mixed_rate(capacity_of(judged, wanted, load, USUAL), load)
     assert rate * (1 - SERVED_ERROR) <= measured <= rate * (1 + SERVED_ERROR)
 
 
