@@ -22,6 +22,7 @@ from gateway.admin.gate import Gate, is_page
 from gateway.admin.keeper import Keeper
 from gateway.admin.pages import Shell, shell_pages
 from gateway.admin.pages.policies import policies_pages
+from gateway.admin.pages.pool import pool_pages
 from gateway.admin.pages.records import audit_pages, providers_pages
 from gateway.admin.pages.traffic import live_pages, playground_pages
 from gateway.core.errors import CallError
@@ -70,6 +71,8 @@ def application(rooms: Rooms) -> FastAPI:
         app.include_router(live_pages(shell))
     if rooms.playground is not None:
         app.include_router(playground_pages(shell))
+    if rooms.desk is not None:
+        app.include_router(pool_pages(shell))
     if rooms.rules is not None:
         app.include_router(policies_pages(shell, rooms.rules))
     app.include_router(providers_pages(shell, rooms.support))
