@@ -20,7 +20,7 @@ import structlog
 from gateway.accounting.ledger import Ledger
 from gateway.accounting.trace import Trace
 from gateway.admission import Admission
-from gateway.attempts import TABLE, RetryBudget, attempts
+from gateway.attempts import TABLE, RetryBudget, Unbarred, attempts
 from gateway.booking import Booking
 from gateway.breakers import Breakers
 from gateway.cache import Flights
@@ -190,6 +190,8 @@ class Pipeline:
         )
         view = measurements.view(now, self._draw())
         away = services.breakers.unavailable(snapshot.deployments, now)
+        if services.pools.bars:
+            away = {**away, **services.pools.away(snapshot.deployments)}
         if standing is not None and standing.deployment is not None:
             away = {}  # there is one place to ask: resting or not, it is tried
         try:
@@ -248,9 +250,10 @@ class Pipeline:
     async def _attempt_all(self, run: Run, reply: Reply) -> None:
         services, trace = self.services, run.trace
         self._route(run)
+        breakers, pools = services.breakers, services.pools
         steps = attempts(
             run.plan,
-            services.breakers,
+            Unbarred(breakers, pools.barred) if pools.bars else breakers,
             services.retries,
             now=trace.planned_at,
             deadline=run.deadline,

@@ -170,6 +170,8 @@ class Metrics:
         self.cached_tokens = 0
         self.generation_tokens = 0
         self.rejections = 0
+        self.itl_s = 0.0  # between two pieces of a stream, summed
+        self.itl_count = 0
         self.finished: dict[str, int] = dict.fromkeys(("stop", "length", "abort", "error"), 0)
         self.histograms: dict[str, tuple[list[int], list[float]]] = {}
 
@@ -186,6 +188,11 @@ class Metrics:
         counts, total = self.histograms.setdefault(name, ([0] * (len(_BUCKETS) + 1), [0.0]))
         counts[next((at for at, bound in enumerate(_BUCKETS) if seconds <= bound), len(_BUCKETS))] += 1
         total[0] += seconds
+
+    def paced(self, seconds: float) -> None:
+        """Counts what stood between two pieces of a stream."""
+        self.itl_s += seconds
+        self.itl_count += 1
 
     def page(self, model: str, vitals: Vitals) -> bytes:
         """Writes the page in Prometheus' text format."""
@@ -232,6 +239,10 @@ class Metrics:
             f'vllm:iteration_tokens_total_bucket{{{label},le="+Inf"}} {float(steps)}',
             f"vllm:iteration_tokens_total_sum{{{label}}} {float(tokens)}",
             f"vllm:iteration_tokens_total_count{{{label}}} {float(steps)}",
+            "# TYPE vllm:inter_token_latency_seconds histogram",
+            f'vllm:inter_token_latency_seconds_bucket{{{label},le="+Inf"}} {float(self.itl_count)}',
+            f"vllm:inter_token_latency_seconds_sum{{{label}}} {self.itl_s}",
+            f"vllm:inter_token_latency_seconds_count{{{label}}} {float(self.itl_count)}",
         ]
         lines += [
             "# TYPE process_start_time_seconds gauge",

@@ -31,7 +31,8 @@ from gateway.kept import KeptAnswers
 from gateway.kept_content import KeepSettings, KeptContent
 from gateway.measure import Measurements
 from gateway.pipeline import Pipeline, Services
-from gateway.pool.gauges import follow
+from gateway.pool.health import Watcher
+from gateway.pool.states import Control
 from gateway.prices import Catalogue
 from gateway.simulator import Simulator
 from gateway.state.cache import MemoryResponseCache, ResponseCache
@@ -41,7 +42,7 @@ from gateway.wiring.compile import Compiled, compile_config
 from gateway.wiring.kinds import KINDS, SIMULATOR
 from gateway.wiring.labels import DETECTORS
 from gateway.wiring.places import Signers, Transports, places_of
-from gateway.wiring.pools import pages
+from gateway.wiring.pools import Replicas, Told, health_of
 from gateway.wiring.rules import windows_of
 from gateway.wiring.stores import store_of
 
@@ -82,7 +83,7 @@ class Runtime:
         self._signers = Signers()
         self._cached: ResponseCache | None = None
         self._cached_by: object = None
-        self._following: asyncio.Task[None] | None = None
+        self.control: Control | None = None  # of pools that are launched here
         self._known_keys = -1  # the version of `_keys`; negative before there were any
         self._keys: Sequence[KeyRow] = ()
         self._unkept: list[Price] = []  # prices that the store is still to be given
@@ -92,6 +93,7 @@ class Runtime:
         self.pipeline: Pipeline
         self.services: Services
         self.store: Store
+        self._watcher: Watcher
 
     async def start(self) -> None:
         """Loads the config and brings everything up but the listener."""
@@ -127,16 +129,21 @@ class Runtime:
             telemetry=telemetry,
             kept=kept,
         )
+        self._watcher = Watcher(
+            self.services.pools,
+            Replicas(self._transports),
+            self.services.measurements.at_endpoints,
+            Told(),
+            self.control,
+        )
+        self.services.pools.heard = self._watcher.hear
         self._observe()
         self.pipeline = Pipeline(self.services, compiled.snapshot)
         self._applied(loaded, compiled)
-        self._following = asyncio.create_task(follow(self.services.pools, pages(self._transports)))
 
     async def stop(self) -> None:
         """Ends what `start` began; every receipt is in the store or, where that is away, in the journal."""
-        if self._following is not None:
-            self._following.cancel()
-            await asyncio.wait([self._following])
+        await self._watcher.aclose()
         await self.services.flights.close()
         for transport in self._transports.values():
             await transport.aclose()
@@ -284,6 +291,7 @@ class Runtime:
         self.services.admission.apply(_limits(loaded.config))
         self.services.breakers.apply(_breaker_settings(loaded.config))
         self.services.kept.content.apply(_keep_settings(loaded.config))
+        self._watcher.watch(compiled.snapshot.deployments, health_of(loaded.config))
 
     def _kept_here(self) -> list[MemoryResponseCache]:
         """Returns the cache of this process, where answers are not kept elsewhere."""
