@@ -22,7 +22,7 @@ from gateway.pool.states import Control, Events, Phase, ReplicaView
 
 EVERY_S: Final = 1.0
 DRIFT_REST_S: Final = 600.0  # how long one that was found and is drained for its drift stays so before its next chance
-_FEWEST_TOKENS: Final = 8  # of an interval, for its time per token to be a figure
+_FEWEST_TOKENS: Final = 8  # for their time to be a figure
 _JUDGED: Final = (Phase.READY, Phase.SUSPECT)
 
 
@@ -63,7 +63,7 @@ class _Replica:
         self.rank = rank_of(endpoint)
         self.health = health
         self.endpoints: list[str] = []  # ids, over all deployments
-        self.gauges: Gauges | None = None
+        self.weighed: Gauges | None = None  # since when tokens make up the next figure
         self.held: dict[str, str] = {}  # what keeps calls from it: cause -> why
         self.drained_at = 0.0
 
@@ -219,7 +219,6 @@ class Watcher:
             for replica in server.replicas.values():  # what was held against another process holds no more
                 replica.health.renew(time.monotonic())
                 replica.held.clear()
-                replica.gauges = None
                 self._drifts[server.pool].forget(replica.key)
             return False
         return True
@@ -240,12 +239,10 @@ class Watcher:
 
     def _read(self, server: _Server, replica: _Replica, gauges: Gauges, now: float) -> None:
         self._pools.tell(replica.key, gauges)
-        before, replica.gauges = replica.gauges, gauges
         in_flight = sum(self._in_flight.get(id, 0) for id in replica.endpoints)
         for verdict in replica.health.seen(gauges, in_flight, now):
             self._follow_up(server, replica, verdict)
-        if before is not None:
-            self._weigh(server, replica, before, gauges)
+        self._weigh(server, replica, gauges)
         if "drift" in replica.held and now - replica.drained_at >= DRIFT_REST_S:
             self._drifts[server.pool].forget(replica.key)
             self._release(server, replica, "drift")
@@ -287,12 +284,17 @@ class Watcher:
             if what is What.LOST and not replica.rank:  # its ranks share connections, and only one of them is lost
                 self._reach.break_off(replica.endpoint, "the replica does not work any more")
 
-    def _weigh(self, server: _Server, replica: _Replica, before: Gauges, gauges: Gauges) -> None:
-        """Compares the last interval's time per token with what is usual."""
-        tokens, took_s = gauges.itl_count - before.itl_count, gauges.itl_s - before.itl_s
-        drift = self._drifts[server.pool]
-        if tokens < _FEWEST_TOKENS or took_s <= 0 or not gauges.running:
+    def _weigh(self, server: _Server, replica: _Replica, gauges: Gauges) -> None:
+        """Compares the time per token since the last figure with what is usual."""
+        before = replica.weighed
+        tokens = gauges.itl_count - before.itl_count if before is not None else -1
+        if before is None or tokens < 0:
+            replica.weighed = gauges
             return
+        if tokens < _FEWEST_TOKENS or not gauges.running:
+            return
+        replica.weighed = gauges
+        drift, took_s = self._drifts[server.pool], gauges.itl_s - before.itl_s
         if not drift.observe(replica.key, gauges.running, took_s / tokens):
             return
         times = drift.drifting.get(replica.key)
@@ -315,9 +317,11 @@ class Watcher:
 
     def _hold(self, server: _Server, replica: _Replica, cause: str, why: str) -> None:
         """Keeps new calls from a replica."""
+        held = bool(replica.held)
         replica.held[cause] = why
         if server.view is not None and self._control is not None:
-            self._control.suspect(server.pool, server.view.name, why)
+            if not held:
+                self._control.suspect(server.pool, server.view.name, why)
         else:
             self._pools.bar(server.pool, replica.key, why)
 
