@@ -77,7 +77,7 @@ class UnaryRelay:
             self.output_bytes += size
         native = choice.finish_reason
         if native:
-            if native in _GIVEN_UP and not size:
+            if native in _GIVEN_UP:  # half an answer or none: nothing of it has left
                 raise UpstreamError(Reason.ABORTED, f"the provider gave the answer up ({native})")
             if self.finish is None or choice.index == 0:
                 self.finish = finish_word(native)

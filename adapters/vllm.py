@@ -1,8 +1,8 @@
 """vLLM's OpenAI server, relayed.
 
-Its refusals need no code of their own: a full queue (`QueueOverflowError`) is a 503 and so overloaded, a prompt that
-is too long says "maximum context length", a finish of "abort" without content is an answer given up. What needs care
-is what it would do for a caller that knows its extensions.
+Most of its refusals need no code of their own: a prompt that is too long says "maximum context length", a finish of
+"abort" without content is an answer given up. A full queue is no failure of the replica's. What needs care beside is
+what it would do for a caller that knows its extensions.
 """
 
 from __future__ import annotations
@@ -12,11 +12,13 @@ from typing import Final
 import msgspec
 
 from adapters._counts import CountDecoder
+from adapters._openai_fault import tell
 from adapters._openai_quirks import RESPONSES
 from adapters.openai import Quirks, Relay
 from gateway.core.adapter import Decoder, Fetched, UpstreamRequest
 from gateway.core.dialect import Dialect
-from gateway.core.types import Call, Deployment
+from gateway.core.errors import Reason, UpstreamError
+from gateway.core.types import Call, Deployment, Headers
 
 _decode: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _encode: Final = msgspec.json.Encoder().encode
@@ -37,6 +39,9 @@ QUIRKS: Final = Quirks(
     takes=("top_k", "min_p", "repetition_penalty", "chat_template_kwargs", "structured_outputs"),
 )
 
+# How it says that it admits no more: as many requests wait as `--max-num-queued-reqs` allows, or prompt tokens as
+# `--max-num-queued-tokens` does (vllm/exceptions.py of 0.33, 2026-11). A proxy's 503 says nothing of the kind.
+_FULL: Final = frozenset({"QueueOverflowError", "MaxQueuedTokensError", "ServiceUnavailableError"})
 
 # What of a chat request decides its prompt
 # (https://docs.vllm.ai/en/latest/serving/online_serving/openai_compatible_server/, Tokenizer API, 2026-11).
@@ -62,6 +67,12 @@ class Vllm(Relay):
         if call.counting:
             return CountDecoder(dialect.writer(call, deployment.model), "count")
         return super().decoder(call, deployment, dialect)
+
+    def fault(self, status: int, headers: Headers, body: bytes) -> UpstreamError:
+        fault = super().fault(status, headers, body)
+        if status == 503 and (fault.type in _FULL or "on a different instance" in tell(body).message):
+            fault.reason = Reason.QUEUE_FULL
+        return fault
 
     def _salted(self, request: UpstreamRequest, call: Call, deployment: Deployment) -> UpstreamRequest:
         pooled = deployment.pooled

@@ -77,7 +77,10 @@ def test_a_template_is_a_program_and_no_callers_matter() -> None:
 @pytest.mark.parametrize(
     ("status", "body", "reason"),
     [
-        (503, {"error": {"message": "try again later or on a different instance", "code": 503}}, Reason.OVERLOADED),
+        (503, {"error": {"message": "try again later or on a different instance", "code": 503}}, Reason.QUEUE_FULL),
+        (503, {"error": {"message": "full", "type": "ServiceUnavailableError", "code": 503}}, Reason.QUEUE_FULL),
+        (503, {"message": "no healthy upstream"}, Reason.OVERLOADED),
+        (500, {"error": {"message": "full", "type": "ServiceUnavailableError", "code": 500}}, Reason.SERVER_ERROR),
         (
             400,
             {"object": "error", "message": "This model's maximum context length is 1024 tokens.", "code": 400},

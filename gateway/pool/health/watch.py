@@ -64,7 +64,6 @@ class _Replica:
         self.health = health
         self.endpoints: list[str] = []  # ids, over all deployments
         self.weighed: Gauges | None = None  # since when tokens make up the next figure
-        self.held: dict[str, str] = {}  # what keeps calls from it: cause -> why
         self.drained_at = 0.0
 
 
@@ -77,6 +76,9 @@ class _Server:
         self.settings = settings
         self.replicas: dict[str, _Replica] = {}
         self.probe_at = 0.0
+        # What keeps calls from it: (replica, cause) -> why. Ranks of one server share its engine's steps, so that one
+        # that hangs holds the others.
+        self.held: dict[tuple[str, str], str] = {}
         self.view: ReplicaView | None = None  # where it is launched
 
     def name(self, replica: _Replica) -> str:
@@ -161,9 +163,8 @@ class Watcher:
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)
         server = self._servers[at]
-        for replica in server.replicas.values():
-            if server.view is None and replica.held:
-                self._pools.admit(server.pool, replica.key)
+        if server.view is None and server.held:
+            self._pools.admit(server.pool, str(server.origin))
 
     def _keep_drifts(self, settings: Mapping[str, Settings]) -> None:
         drifts: dict[str, Drift] = {}
@@ -184,11 +185,11 @@ class Watcher:
             task.cancel()
         await asyncio.gather(*ending, return_exceptions=True)
 
-    def standings(self) -> Iterator[tuple[str, str, Standing, Mapping[str, str]]]:
+    def standings(self) -> Iterator[tuple[str, str, Standing, list[str]]]:
         """Yields each replica with its pool, what it is taken for, and what keeps calls from it."""
         for server in self._servers.values():
             for replica in server.replicas.values():
-                yield server.pool, server.name(replica), replica.health.standing, replica.held
+                yield server.pool, server.name(replica), replica.health.standing, list(server.held.values())
 
     # -- what traffic tells ------------------------------------------------------------------------------------------
 
@@ -216,9 +217,9 @@ class Watcher:
         views = (view for view in self._control.status() if view.pool == server.pool)
         server.view = next((view for view in views if view.address.endswith(address)), None)
         if server.view is None or server.view.phase not in _JUDGED:
-            for replica in server.replicas.values():  # what was held against another process holds no more
+            server.held.clear()  # what was held against another process holds no more
+            for replica in server.replicas.values():
                 replica.health.renew(time.monotonic())
-                replica.held.clear()
                 self._drifts[server.pool].forget(replica.key)
             return False
         return True
@@ -243,7 +244,7 @@ class Watcher:
         for verdict in replica.health.seen(gauges, in_flight, now):
             self._follow_up(server, replica, verdict)
         self._weigh(server, replica, gauges)
-        if "drift" in replica.held and now - replica.drained_at >= DRIFT_REST_S:
+        if (replica.key, "drift") in server.held and now - replica.drained_at >= DRIFT_REST_S:
             self._drifts[server.pool].forget(replica.key)
             self._release(server, replica, "drift")
 
@@ -271,8 +272,7 @@ class Watcher:
         if what in (What.RESTARTED, What.ASLEEP):
             self._pools.restarted(replica.key)
             self._drifts[server.pool].forget(replica.key)
-            if "drift" in replica.held:
-                self._release(server, replica, "drift")
+            self._release(server, replica, "drift")
         if what is What.ASLEEP:
             self._hold(server, replica, "asleep", verdict.why)
         elif what is What.AWAKE:
@@ -308,8 +308,8 @@ class Watcher:
 
     def _drain(self, server: _Server, replica: _Replica, cause: str, why: str) -> None:
         """Takes a replica out that works, unless it is the last of its pool that does."""
-        others = [each for (pool, _), each in self._replicas.items() if pool == server.pool and each is not replica]
-        if not any(not each.held and each.health.standing is Standing.GOOD for each in others):
+        others = [each for each in self._servers.values() if each.pool == server.pool and each is not server]
+        if all(each.held for each in others):
             self._events.tell(server.pool, server.name(replica), "kept", f"{why}; no other replica is ready")
             return
         replica.drained_at = time.monotonic()
@@ -317,19 +317,19 @@ class Watcher:
 
     def _hold(self, server: _Server, replica: _Replica, cause: str, why: str) -> None:
         """Keeps new calls from a replica."""
-        held = bool(replica.held)
-        replica.held[cause] = why
+        held = bool(server.held)
+        server.held[replica.key, cause] = why
         if server.view is not None and self._control is not None:
             if not held:
                 self._control.suspect(server.pool, server.view.name, why)
         else:
-            self._pools.bar(server.pool, replica.key, why)
+            self._pools.bar(server.pool, str(server.origin), why)
 
     def _release(self, server: _Server, replica: _Replica, cause: str) -> None:
         """Takes back one cause; with the last, calls may go there again."""
-        if replica.held.pop(cause, None) is None or replica.held:
+        if server.held.pop((replica.key, cause), None) is None or server.held:
             return
         if server.view is not None and self._control is not None:
             self._control.cleared(server.pool, server.view.name)
         else:
-            self._pools.admit(server.pool, replica.key)
+            self._pools.admit(server.pool, str(server.origin))

@@ -127,7 +127,7 @@ class Pools:
     # -- who gets no calls -------------------------------------------------------------------------------------------
 
     def bar(self, pool: str, replica: str, why: str) -> None:
-        """Sends a replica no new calls until it is admitted."""
+        """Sends a replica (its origin, with all of its ranks) no new calls until it is admitted."""
         self._barred[pool, replica] = why
 
     def admit(self, pool: str, replica: str) -> None:
@@ -141,7 +141,7 @@ class Pools:
 
     def barred(self, endpoint: Endpoint) -> str | None:
         """Returns why a replica gets no calls, or None."""
-        return self._barred.get((endpoint.provider, replica_of(endpoint))) if self._barred else None
+        return self._barred.get((endpoint.provider, str(endpoint.origin))) if self._barred else None
 
     def away(self, deployments: Iterable[Deployment]) -> dict[str, str]:
         """Returns the deployments that no replica may be asked for now, each with why."""
