@@ -31,6 +31,7 @@ from gateway.kept import KeptAnswers
 from gateway.kept_content import KeepSettings, KeptContent
 from gateway.measure import Measurements
 from gateway.pipeline import Pipeline, Services
+from gateway.pool.discovery import Discovery, Dns, Members
 from gateway.pool.health import Watcher
 from gateway.pool.states import Control
 from gateway.prices import Catalogue
@@ -41,7 +42,7 @@ from gateway.telemetry import Telemetry, names
 from gateway.wiring.compile import Compiled, compile_config
 from gateway.wiring.kinds import KINDS, SIMULATOR
 from gateway.wiring.labels import DETECTORS
-from gateway.wiring.places import Signers, Transports, places_of
+from gateway.wiring.places import Signers, Transports, names_of, places_of
 from gateway.wiring.pools import Replicas, Told, health_of
 from gateway.wiring.rules import windows_of
 from gateway.wiring.stores import store_of
@@ -71,7 +72,13 @@ class Runtime:
     config on any problem.
     """
 
-    def __init__(self, path: Path, environ: Mapping[str, str], listen: tuple[str, int] | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        environ: Mapping[str, str],
+        listen: tuple[str, int] | None = None,
+        discovery: Discovery | None = None,
+    ) -> None:
         self.path = path
         self._listen = listen  # in the place of the config's
         self._environ = environ
@@ -81,6 +88,8 @@ class Runtime:
         self._simulator: Simulator | None = None
         self._transports = Transports()
         self._signers = Signers()
+        self._members = Members(discovery or Dns(), Told())
+        self._following: asyncio.Task[None] | None = None
         self._cached: ResponseCache | None = None
         self._cached_by: object = None
         self.control: Control | None = None  # of pools that are launched here
@@ -140,9 +149,15 @@ class Runtime:
         self._observe()
         self.pipeline = Pipeline(self.services, compiled.snapshot)
         self._applied(loaded, compiled)
+        self._following = asyncio.create_task(
+            self._members.follow(lambda: names_of(self.loaded.config), self._readdress), name="discovery"
+        )
 
     async def stop(self) -> None:
         """Ends what `start` began; every receipt is in the store or, where that is away, in the journal."""
+        if self._following is not None:
+            self._following.cancel()
+            await asyncio.wait([self._following])
         await self._watcher.aclose()
         await self.services.flights.close()
         for transport in self._transports.values():
@@ -199,19 +214,38 @@ class Runtime:
 
     # ------------------------------------------------------------------------------------------------------------
 
-    async def _compile(self, loaded: Loaded) -> Compiled:
+    async def _readdress(self) -> None:
+        """Serves the same config with the members that its pools have now; the revision stays."""
+        async with self._reloading:
+            try:
+                self.compiled = compiled = await self._compile(self.loaded, self._revision)
+            except ConfigError as error:  # what else it is made of has changed: a file of TLS, a price that went
+                _log.error("config_refused", problems=error.problems, serving_revision=self._revision)
+                return
+            self.pipeline.apply(compiled.snapshot)
+            self._watcher.watch(compiled.snapshot.deployments, health_of(self.loaded.config))
+
+    async def _compile(self, loaded: Loaded, revision: int | None = None) -> Compiled:
+        """Compiles a config, as the next revision or as one that serves already."""
         config = loaded.config
+        await self._members.learn(names_of(config))
         if any(provider.kind == SIMULATOR for provider in config.providers.values()) and self._simulator is None:
             self._simulator = Simulator()
             await self._simulator.listen()
-        return await asyncio.to_thread(self._compile_now, loaded, await self._cache_for(config))
+        number = self._revision + 1 if revision is None else revision
+        return await asyncio.to_thread(self._compile_now, loaded, await self._cache_for(config), number)
 
-    def _compile_now(self, loaded: Loaded, cached: ResponseCache) -> Compiled:
+    def _compile_now(self, loaded: Loaded, cached: ResponseCache, revision: int) -> Compiled:
         self._read_keys()
         places = places_of(
-            loaded, Catalogue(datetime.now(UTC).date()), self._transports, self._signers, self._simulated
+            loaded,
+            Catalogue(datetime.now(UTC).date()),
+            self._transports,
+            self._signers,
+            self._simulated,
+            self._members.addresses,
         )
-        compiled = compile_config(loaded, places, self._keys, cached, self._revision + 1)
+        compiled = compile_config(loaded, places, self._keys, cached, revision)
         self._unkept += [each.price for each in places.deployments.values() if each.price is not None]
         with contextlib.suppress(StoreUnavailable):
             self._keep_prices()

@@ -155,11 +155,12 @@ class Pools:
 class Routed:
     """One call's way through pools: in which order it asks, where it has a place, what became of it."""
 
-    __slots__ = ("_call", "_endpoint", "_pools", "_prompt", "_ticket")
+    __slots__ = ("_call", "_endpoint", "_pools", "_prompt", "_session", "_ticket")
 
-    def __init__(self, pools: Pools, call: Call) -> None:
+    def __init__(self, pools: Pools, call: Call, session: bytes = b"") -> None:
         self._pools = pools
         self._call = call
+        self._session = session  # the conversation, where a header names it
         self._prompt: tuple[str, Prompt] | None = None  # as the model and salt of this deployment make it
         self._ticket: tuple[Router, Any] | None = None
         self._endpoint: Endpoint | None = None  # where it is, in a pool
@@ -208,7 +209,7 @@ class Routed:
             salt = deployment.pooled.salt(call.tenant) if deployment.pooled is not None else ""
             scope = f"{deployment.model}\0{salt}".encode()
             has_media = call.has_media or call.form is not None
-            read = prompt_of(call.body, scope, stream=call.stream, has_media=has_media)
+            read = prompt_of(call.body, scope, stream=call.stream, has_media=has_media, session=self._session)
             self._prompt = deployment.name, read
         return self._prompt[1]
 
