@@ -71,7 +71,6 @@ class PrefixRouter:
         self.index = PrefixIndex()
         self.bytes_per_token = BYTES_PER_TOKEN
         self._sized_by = BYTES_PER_TOKEN
-        self._fresh_tokens = 0.0  # of a prompt that had to be read, on average
         self._recurring = 1.0  # what share of a prompt somebody has had before
         self._sessions: OrderedDict[int, str] = OrderedDict()
         self._looked_up: tuple[Prompt, dict[int, int]] | None = None
@@ -136,8 +135,7 @@ class PrefixRouter:
         for replica, crowd in zip(candidates, crowds, strict=True):
             blocks = leading.get(replica.bit, 0)
             fresh = tokens - min(tokens, blocks * block_tokens) * replica.confidence if blocks else tokens
-            queued = replica.queue(now) * self._fresh_tokens
-            reading = replica.pending(now) + queued + fresh * (1 + crowd) + weights.busy * tokens * crowd
+            reading = replica.pending(now) + fresh * (1 + crowd) + weights.busy * tokens * crowd
             cost = reading / replica.prefill_rate
             gauges = replica.fresh_gauges(now)
             if gauges is not None:
@@ -267,7 +265,6 @@ class PrefixRouter:
     def _learn(self, ticket: Ticket, prompt_tokens: int, cached_tokens: int) -> None:
         replica, prompt = ticket.replica, ticket.prompt
         fresh = prompt_tokens - cached_tokens
-        self._fresh_tokens += _LEARNING * (fresh - self._fresh_tokens)
         took_s = ticket._first_at - ticket.at
         if ticket.alone and prompt.stream and fresh >= 512 and took_s > 0:
             replica.prefill_rate += _LEARNING * (fresh / took_s - replica.prefill_rate)

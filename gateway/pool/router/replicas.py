@@ -70,18 +70,9 @@ class Replica:
 
     def crowd(self, now: float) -> int:
         """Returns the calls in flight there, those of others too as far as it told of them."""
-        return self.in_flight + self.others(now)
-
-    def others(self, now: float) -> int:
-        """Returns how many of these are not ours."""
         gauges = self.fresh_gauges(now)
         others = 0 if gauges is None else gauges.running + gauges.waiting - self.ours_when_told
-        return others if others > 0 else 0
-
-    def queue(self, now: float) -> int:
-        """Returns the calls of others that wait to be read there; of our own the prompts are known (`pending`)."""
-        gauges = self.fresh_gauges(now)
-        return 0 if gauges is None else min(gauges.waiting, self.others(now))
+        return self.in_flight + (others if others > 0 else 0)
 
     def pending(self, now: float) -> float:
         """Returns the prompt tokens that must be read there before a new one is."""

@@ -272,12 +272,3 @@ def test_whatever_happens_the_counts_come_back_to_nought(steps: list[Step]) -> N
         router.finished(ticket, now, 10, 0, 1)
     assert {replica.in_flight for replica in replicas} == {0}
     assert {replica.pending(now) for replica in replicas} == {0.0}
-
-
-def test_calls_of_others_that_wait_to_be_read_weigh_more_than_those_that_are_written() -> None:
-    router, _ = warmed("a", "b")  # what a prompt takes to be read is learned
-    reads, writes = KEYS[0], KEYS[1]
-    for at in range(1, 6):
-        router.tell(reads, Gauges(float(at), running=0, waiting=10))
-        router.tell(writes, Gauges(float(at), running=10, waiting=0))
-        assert router.order(prompt(f"new {at}"), [reads, writes], float(at))[0] == writes
