@@ -7,6 +7,8 @@ what it would do for a caller that knows its extensions.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from typing import Final
 
 import msgspec
@@ -14,10 +16,13 @@ import msgspec
 from adapters._counts import CountDecoder
 from adapters._openai_fault import tell
 from adapters._openai_quirks import RESPONSES
+from adapters._openai_relay import StreamRelay
+from adapters._openai_usage import usage_in
 from adapters.openai import Quirks, Relay
 from gateway.core.adapter import Decoder, Fetched, UpstreamRequest
 from gateway.core.dialect import Dialect
 from gateway.core.errors import Reason, UpstreamError
+from gateway.core.money import Usage
 from gateway.core.types import Call, Deployment, Headers
 
 _decode: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
@@ -48,6 +53,36 @@ _FULL: Final = frozenset({"QueueOverflowError", "MaxQueuedTokensError", "Service
 _COUNTED: Final = frozenset({"model", "messages", "tools", "chat_template_kwargs"})
 
 
+# The usage so far in a chunk of content, as vLLM writes it last; the chunk of usage alone has no choices.
+_SO_FAR: Final = re.compile(rb'(?<!"choices":\[\]),"usage":\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\}(?=\}\s)')
+
+
+class CountedStream(StreamRelay):
+    """A stream whose every chunk tells what has been used so far: known to the token wherever it ends.
+
+    The newest is kept unread until somebody asks, and taken out of what the caller gets, who has not asked for it.
+    """
+
+    __slots__ = ("_newest",)
+
+    def __init__(self, call: Call) -> None:
+        self._newest = b""
+        super().__init__(call)
+
+    def feed(self, data: bytes) -> Iterable[bytes]:
+        return [_SO_FAR.sub(b"", piece) for piece in super().feed(data)]
+
+    @property
+    def usage(self) -> Usage | None:
+        """What has been used as of the newest chunk."""
+        if self._newest:
+            self._usage, self._newest = usage_in(self._newest) or self._usage, b""
+        return self._usage
+
+    def _note_usage(self, data: bytes) -> None:
+        self._newest = data
+
+
 class Vllm(Relay):
     """vLLM's server: a relay that keeps tenants apart in its cache of prefixes, and counts a prompt's tokens too.
 
@@ -58,6 +93,8 @@ class Vllm(Relay):
         """Writes the request; a count's is the chat's, as far as the template sees it, at `/tokenize` of the server."""
         request = super().encode(call, deployment, dialect, fetched)
         if not call.counting:
+            if _is_counted(call, deployment):
+                request = msgspec.structs.replace(request, body=_counted(request.body))
             return self._salted(request, call, deployment)
         body = {name: value for name, value in _decode(request.body).items() if name in _COUNTED}
         path = deployment.base_path.removesuffix(b"/v1") + b"/tokenize"
@@ -66,6 +103,8 @@ class Vllm(Relay):
     def decoder(self, call: Call, deployment: Deployment, dialect: Dialect) -> Decoder:
         if call.counting:
             return CountDecoder(dialect.writer(call, deployment.model), "count")
+        if _is_counted(call, deployment):
+            return CountedStream(call)
         return super().decoder(call, deployment, dialect)
 
     def fault(self, status: int, headers: Headers, body: bytes) -> UpstreamError:
@@ -80,6 +119,25 @@ class Vllm(Relay):
             return request
         body = b'%b,"cache_salt":"%b"}' % (request.body[:-1], pooled.salt(call.tenant).encode())
         return msgspec.structs.replace(request, body=body)
+
+
+def _is_counted(call: Call, deployment: Deployment) -> bool:
+    """Says whether a stream is to tell of its usage in each chunk: where the place is to, and its caller does not."""
+    return (
+        call.stream
+        and call.dialect in ("chat", "completions")
+        and "exact_usage" in deployment.options
+        and b"continuous_usage_stats" not in call.body
+    )
+
+
+def _counted(body: bytes) -> bytes:
+    """Asks for the usage so far in each chunk."""
+    members = _decode(body)
+    options = _decode(members["stream_options"])
+    options["continuous_usage_stats"] = msgspec.Raw(b"true")
+    members["stream_options"] = msgspec.Raw(_encode(options))
+    return _encode(members)
 
 
 def adapter() -> Vllm:

@@ -216,9 +216,9 @@ class Course:
 
     def _has_other(self, attempt: Attempt, now: float) -> bool:
         """Says whether another replica of the pool is left: the same is not asked twice while there is."""
-        deployment = attempt.deployment
-        return deployment.pooled is not None and any(
-            endpoint.id not in self._closed and self._gate.admits(endpoint, now) for endpoint in deployment.endpoints
+        return attempt.deployment.pooled is not None and any(
+            deployment is attempt.deployment and self._gate.admits(endpoint, now)
+            for deployment, endpoint in self._fresh(now)
         )
 
     def _wait(self, row: Row, attempt: Attempt, outcome: Outcome) -> float | None:

@@ -16,7 +16,7 @@ from gateway.config.providers import Kind, Provider
 Problem = tuple[Path, str]
 
 RESERVED: Final = {"deployments": "auto", "guarantees": "clearance"}
-_POOLS_OWN: Final = frozenset({"discover", "health", "routing", "data_parallel_ranks", "prefix_cache"})
+_POOLS_OWN: Final = frozenset({"discover", "exact_usage", "health", "routing", "data_parallel_ranks", "prefix_cache"})
 
 
 def meant(word: str, known: Iterable[str]) -> str:

@@ -75,6 +75,11 @@ class Provider(CloudSettings):
     endpoints: list[Url] = Field(
         default=[], description="For `vllm`: several replicas of one model, instead of `base_url`."
     )
+    exact_usage: bool = Field(
+        default=False,
+        description="For `vllm`: have each chunk of a stream tell what has been used so far, so that one that is "
+        "left or cut is booked to the token, not by its size. It costs the server some work for each token.",
+    )
     discover: Literal["dns"] | None = Field(
         default=None,
         description="For `vllm`: `dns` takes the hosts of `endpoints` for names, and each of a name's addresses for a "

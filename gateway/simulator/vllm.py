@@ -11,7 +11,7 @@ import msgspec
 from gateway.core.blocks import Json
 from gateway.simulator.answers import BYTES_PER_TOKEN, Answer, Ask
 from gateway.simulator.openai import Chat, Completions
-from gateway.simulator.play import Refused, Reply
+from gateway.simulator.play import Frame, Refused, Reply
 
 VERSION: Final = "0.33.0"
 MAX_MODEL_LEN: Final = 32768
@@ -86,8 +86,27 @@ class _House:
         return {"finish_reason": one.finish, "stop_reason": one.stop_sequence}
 
 
+def _counting(reply: Reply, ask: Ask) -> Reply:
+    """Has each chunk of a stream tell of the usage so far, where that was asked for (`continuous_usage_stats`)."""
+    if not (ask.stream and ask.usage_each):
+        return reply
+    told, written = [], 0
+    for frame in reply.frames:
+        data = frame.data
+        if frame.part in ("head", "content", "finish"):
+            written += frame.part == "content"
+            total = ask.input_tokens + written
+            usage = {"prompt_tokens": ask.input_tokens, "total_tokens": total, "completion_tokens": written}
+            data = b"data: " + msgspec.json.encode({**msgspec.json.decode(data[6:]), "usage": usage}) + b"\n\n"
+        told.append(Frame(frame.part, data))
+    return msgspec.structs.replace(reply, frames=tuple(told))
+
+
 class VllmChat(_House, Chat):
     """POST /v1/chat/completions as vLLM answers it."""
+
+    def reply(self, ask: Ask, answers: list[Answer], cached_tokens: int, serial: int) -> Reply:
+        return _counting(super().reply(ask, answers, cached_tokens, serial), ask)
 
     def read(self, body: dict[str, Json]) -> Ask:
         asked = super().read(body)
@@ -123,6 +142,9 @@ class VllmChat(_House, Chat):
 
 class VllmCompletions(_House, Completions):
     """POST /v1/completions as vLLM answers it."""
+
+    def reply(self, ask: Ask, answers: list[Answer], cached_tokens: int, serial: int) -> Reply:
+        return _counting(super().reply(ask, answers, cached_tokens, serial), ask)
 
 
 def tokenize(body: dict[str, Json]) -> bytes:

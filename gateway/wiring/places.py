@@ -219,6 +219,7 @@ def _options(provider: written.Provider, deployment: written.Deployment) -> dict
         "region": provider.region,
         "deployment_name": deployment.deployment_name,
         "base_model": deployment.base_model,
+        "exact_usage": "true" if provider.exact_usage else None,
     }
     return {name: value for name, value in told.items() if value is not None}
 

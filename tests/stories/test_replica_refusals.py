@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.simulator import Fault
-from tests.stories.house import World, at
+from tests.stories.house import World, at, body_of
 from tests.stories.test_fallback import reasons
 
 
@@ -89,3 +89,21 @@ async def test_fields_that_are_the_gateways_own_do_not_reach_a_replica(world: Wo
     assert sent["cache_salt"] != "x"
     assert request.header(b"x-data-parallel-rank") is request.header(b"x-vllm-priority") is None
     assert all(name in got.headers["x-headgate-warnings"] for name in own)
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/completions"])
+async def test_a_stream_that_is_left_is_booked_to_the_token_where_usage_is_exact(world: World, path: str) -> None:
+    replica = await world.simulator(wire="vllm", tpot_s=0.002)
+    await world.serve({"pool": at([replica], kind="vllm", provider={"exact_usage": True})})
+    body = body_of(model="chat", stream=True, max_tokens=5000, min_tokens=5000) | {"prompt": "Hello"}
+    async with world.http.stream("POST", path, json=body) as answer:
+        heard = 0
+        async for line in answer.aiter_lines():
+            heard += line.startswith("data: ")
+            assert "usage" not in line
+            if heard == 20:
+                break
+        id = answer.headers["x-request-id"]
+    receipt = await world.receipt(id, left=True)
+    assert receipt["tokens"]["output_text"] >= 19
+    assert not receipt.get("estimated")
