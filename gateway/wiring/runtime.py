@@ -33,6 +33,7 @@ from gateway.measure import Measurements
 from gateway.pipeline import Pipeline, Services
 from gateway.pool.discovery import Discovery, Dns, Members
 from gateway.pool.health import Watcher
+from gateway.pool.health.devices import Nvml
 from gateway.pool.states import Control
 from gateway.prices import Catalogue
 from gateway.simulator import Simulator
@@ -144,6 +145,7 @@ class Runtime:
             self.services.measurements.at_endpoints,
             Told(),
             self.control,
+            Nvml(),
         )
         self.services.pools.heard = self._watcher.hear
         self._observe()

@@ -14,6 +14,8 @@ from typing import Final, Protocol
 
 from gateway.core.types import Deployment, Endpoint, Origin, Outcome
 from gateway.pool.gauges import read
+from gateway.pool.health import devices
+from gateway.pool.health.devices import Devices
 from gateway.pool.health.drift import Drift
 from gateway.pool.health.machine import Canary, Health, Probe, Settings, Standing, Verdict, What
 from gateway.pool.router.pools import Pools, rank_of, replica_of
@@ -89,7 +91,7 @@ class _Server:
 class Watcher:
     """Watches the replicas of every pool of a process; `watch` takes a config over, and needs a running loop.
 
-    `in_flight` counts our own calls by endpoint id; `control` is there where pools are launched.
+    `in_flight` counts our own calls by endpoint id; `control` is there where pools are launched, on these `boards`.
     """
 
     def __init__(
@@ -99,6 +101,7 @@ class Watcher:
         in_flight: Mapping[str, int],
         events: Events,
         control: Control | None = None,
+        boards: Devices | None = None,
         every_s: float = EVERY_S,
     ) -> None:
         self._pools = pools
@@ -106,6 +109,9 @@ class Watcher:
         self._in_flight = in_flight
         self._events = events
         self._control = control
+        self._boards = boards
+        self._device_watch: asyncio.Task[None] | None = None
+        self._settings: Mapping[str, Settings] = {}
         self._every_s = every_s
         self._servers: dict[tuple[str, Origin], _Server] = {}
         self._replicas: dict[tuple[str, str], _Replica] = {}
@@ -118,6 +124,7 @@ class Watcher:
     def watch(self, deployments: Iterable[Deployment], settings: Mapping[str, Settings]) -> None:
         """Watches the replicas of these from now on, by their provider's settings; what is known of others goes."""
         now = time.monotonic()
+        self._settings = settings
         wanted: dict[tuple[str, Origin], _Server] = {}
         for deployment in deployments:
             if deployment.pooled is None or deployment.disabled is not None:
@@ -137,6 +144,12 @@ class Watcher:
         for at, server in wanted.items():
             if at not in self._tasks:
                 self._tasks[at] = asyncio.create_task(self._follow(server), name=f"watch of {server.pool} {at[1]}")
+        if self._device_watch is None and self._control is not None and self._boards is not None:
+            following = devices.follow(self._boards, self._control, self._events, self._drains_on_errors)
+            self._device_watch = asyncio.create_task(following, name="watch of devices")
+
+    def _drains_on_errors(self, pool: str) -> bool:
+        return self._settings.get(pool, Settings()).on_device_error == "drain"
 
     def _begun(self, at: tuple[str, Origin], settings: Settings) -> _Server:
         """Returns the server that is watched at an address; its replicas say again which endpoints they have."""
@@ -180,6 +193,8 @@ class Watcher:
     async def aclose(self) -> None:
         """Ends every watch."""
         ending = [*self._tasks.values(), *self._ending]
+        if self._device_watch is not None:
+            ending.append(self._device_watch)
         self._tasks = {}
         for task in ending:
             task.cancel()
