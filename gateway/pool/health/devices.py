@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
-from gateway.pool.states import Control, Events
+from gateway.pool.states import Control, Events, UnknownReplica
 
 EVERY_S: Final = 10.0
 
@@ -151,6 +151,7 @@ async def follow(
                 if device.gpu in view.gpus or str(device.index) in view.gpus:
                     events.tell(view.pool, view.name, "device", why, gpu=device.index)
                     if is_error and drains(view.pool):
-                        await control.drain(view.pool, view.name)
+                        with contextlib.suppress(UnknownReplica):
+                            await control.drain(view.pool, view.name)
         before = {device.gpu: device for device in now}
         await asyncio.sleep(every_s)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from typing import Final, Protocol
 
 from gateway.core.types import Deployment, Endpoint, Origin, Outcome
@@ -20,7 +21,7 @@ from gateway.pool.health.drift import Drift
 from gateway.pool.health.machine import Canary, Health, Probe, Settings, Standing, Verdict, What
 from gateway.pool.router.pools import Pools, rank_of, replica_of
 from gateway.pool.router.replicas import Gauges
-from gateway.pool.states import Control, Events, Phase, ReplicaView
+from gateway.pool.states import Control, Events, Phase, ReplicaView, UnknownReplica
 
 EVERY_S: Final = 1.0
 DRIFT_REST_S: Final = 600.0  # how long one that was found and is drained for its drift stays so before its next chance
@@ -277,7 +278,8 @@ class Watcher:
             self._follow_up(server, replica, verdict)
             if verdict.what is What.LOST and server.view is not None and server.settings.on_hang == "replace":
                 assert self._control is not None
-                await self._control.replace(server.pool, server.view.name, verdict.why)
+                with suppress(UnknownReplica):  # a new config was quicker
+                    await self._control.replace(server.pool, server.view.name, verdict.why)
 
     # -- what follows ------------------------------------------------------------------------------------------------
 
@@ -336,7 +338,8 @@ class Watcher:
         server.held[replica.key, cause] = why
         if server.view is not None and self._control is not None:
             if not held:
-                self._control.suspect(server.pool, server.view.name, why)
+                with suppress(UnknownReplica):
+                    self._control.suspect(server.pool, server.view.name, why)
         else:
             self._pools.bar(server.pool, str(server.origin), why)
 
@@ -345,6 +348,7 @@ class Watcher:
         if server.held.pop((replica.key, cause), None) is None or server.held:
             return
         if server.view is not None and self._control is not None:
-            self._control.cleared(server.pool, server.view.name)
+            with suppress(UnknownReplica):
+                self._control.cleared(server.pool, server.view.name)
         else:
             self._pools.admit(server.pool, str(server.origin))
