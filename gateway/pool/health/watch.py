@@ -28,6 +28,9 @@ DRIFT_REST_S: Final = 600.0  # how long one that was found and is drained for it
 _FEWEST_TOKENS: Final = 8  # for their time to be a figure
 _JUDGED: Final = (Phase.READY, Phase.SUSPECT)
 
+# What a supervisor tells itself when it is told, by what follows a hang; twice told would be twice counted.
+_SUPERVISORS: Final = {"replace": ("suspect", "cleared", "lost"), "bar": ("suspect", "cleared")}
+
 
 class Reach(Protocol):
     """How replicas are reached; none of it raises for what a replica does, nor takes for ever."""
@@ -285,7 +288,8 @@ class Watcher:
 
     def _follow_up(self, server: _Server, replica: _Replica, verdict: Verdict) -> None:
         what = verdict.what
-        self._events.tell(server.pool, server.name(replica), what.value, verdict.why)
+        if server.view is None or what.value not in _SUPERVISORS.get(server.settings.on_hang, ()):
+            self._events.tell(server.pool, server.name(replica), what.value, verdict.why)
         if what in (What.RESTARTED, What.ASLEEP):
             self._pools.restarted(replica.key)
             self._drifts[server.pool].forget(replica.key)
