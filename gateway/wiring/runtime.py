@@ -58,6 +58,12 @@ def read_config(path: Path, environ: Mapping[str, str]) -> Loaded:
     return load(path, environ, KINDS, DETECTORS)
 
 
+def tell_defect(task: asyncio.Task[None]) -> None:
+    """Says that a watch has ended by a defect: the gateway serves on, and no longer hears of changes."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        _log.error("watch_ended", watch=task.get_name(), exc_info=error)
+
+
 def dry_compile(loaded: Loaded, stored: KeyStore | None = None) -> Compiled:
     """Compiles a config as if to serve it, opening nothing; raises ConfigError."""
     places = places_of(
@@ -154,6 +160,7 @@ class Runtime:
         self._following = asyncio.create_task(
             self._members.follow(lambda: names_of(self.loaded.config), self._readdress), name="discovery"
         )
+        self._following.add_done_callback(tell_defect)
 
     async def stop(self) -> None:
         """Ends what `start` began; every receipt is in the store or, where that is away, in the journal."""

@@ -13,6 +13,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import Final, Protocol
 
+import structlog
+
 from gateway.core.types import Deployment, Endpoint, Origin, Outcome
 from gateway.pool.gauges import read
 from gateway.pool.health import devices
@@ -30,6 +32,9 @@ _JUDGED: Final = (Phase.READY, Phase.SUSPECT)
 
 # What a supervisor tells itself when it is told, by what follows a hang; twice told would be twice counted.
 _SUPERVISORS: Final = {"replace": ("suspect", "cleared", "lost"), "bar": ("suspect", "cleared")}
+
+
+_log = structlog.get_logger("headgate")
 
 
 class Reach(Protocol):
@@ -140,6 +145,8 @@ class Watcher:
                 if server is None:
                     server = wanted[at] = self._begun(at, own)
                 self._join(server, deployment, endpoint, now)
+        for server in wanted.values():
+            self._prune(server)
         for at in self._tasks.keys() - wanted.keys():
             self._leave(at)
         self._servers = wanted
@@ -148,9 +155,11 @@ class Watcher:
         for at, server in wanted.items():
             if at not in self._tasks:
                 self._tasks[at] = asyncio.create_task(self._follow(server), name=f"watch of {server.pool} {at[1]}")
+                self._tasks[at].add_done_callback(_tell_defect)
         if self._device_watch is None and self._control is not None and self._boards is not None:
             following = devices.follow(self._boards, self._control, self._events, self._drains_on_errors)
             self._device_watch = asyncio.create_task(following, name="watch of devices")
+            self._device_watch.add_done_callback(_tell_defect)
 
     def _drains_on_errors(self, pool: str) -> bool:
         return self._settings.get(pool, Settings()).on_device_error == "drain"
@@ -173,6 +182,13 @@ class Watcher:
         if not replica.endpoints:  # the config that serves may reach it another way
             replica.deployment, replica.endpoint = deployment, endpoint
         replica.endpoints.append(endpoint.id)
+
+    def _prune(self, server: _Server) -> None:
+        """Forgets ranks that a server has no more."""
+        for replica in [each for each in server.replicas.values() if not each.endpoints]:
+            del server.replicas[replica.key]
+            for _, cause in [held for held in server.held if held[0] == replica.key]:
+                self._release(server, replica, cause)
 
     def _leave(self, at: tuple[str, Origin]) -> None:
         task = self._tasks.pop(at)
@@ -356,3 +372,9 @@ class Watcher:
                 self._control.cleared(server.pool, server.view.name)
         else:
             self._pools.admit(server.pool, str(server.origin))
+
+
+def _tell_defect(task: asyncio.Task[None]) -> None:
+    """Says that a watch has ended by a defect: calls are served on, and what it watched is judged no more."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        _log.error("watch_ended", watch=task.get_name(), exc_info=error)
