@@ -77,7 +77,7 @@ class UnaryRelay:
             self.output_bytes += size
         native = choice.finish_reason
         if native:
-            if native in _GIVEN_UP and not size:
+            if native in _GIVEN_UP:  # half an answer or none: nothing of it has left
                 raise UpstreamError(Reason.ABORTED, f"the provider gave the answer up ({native})")
             if self.finish is None or choice.index == 0:
                 self.finish = finish_word(native)
@@ -95,6 +95,7 @@ class StreamRelay:
         "_finished",
         "_framer",
         "_unsaid",
+        "_usage",
         "_usage_asked",
         "complete",
         "dropped",
@@ -102,14 +103,13 @@ class StreamRelay:
         "output_bytes",
         "progress",
         "started",
-        "usage",
     )
 
     def __init__(self, call: Call, ends_unsaid: bool = False) -> None:
         self.started = False
         self.progress = 0
         self.finish: str | None = None
-        self.usage: Usage | None = None
+        self._usage: Usage | None = None
         self.output_bytes = 0
         self.dropped = 0
         self.complete = False
@@ -118,6 +118,11 @@ class StreamRelay:
         self._framer = _sse.Framer()
         self._failure: UpstreamError | None = None
         self._finished: dict[int, bool] = {}  # by choice
+
+    @property
+    def usage(self) -> Usage | None:
+        """What was used, as far as the provider has told."""
+        return self._usage
 
     def feed(self, data: bytes) -> Iterable[bytes]:
         """Returns the whole events of this read; raises UpstreamError on an in-band error, StreamCut on a false end.
@@ -232,12 +237,16 @@ class StreamRelay:
                 elif index not in self._finished:
                     self._finished[index] = False
             if chunk.usage is not None or chunk.x_groq is not None:
-                self.usage = usage_in(data) or self.usage
+                self._note_usage(data)
             return True
         if chunk.usage is None:
             return True
-        self.usage = usage_in(data) or self.usage
+        self._note_usage(data)
         return self._usage_asked
+
+    def _note_usage(self, data: bytes) -> None:
+        """Takes the usage that a chunk of content brings."""
+        self._usage = usage_in(data) or self._usage
 
     def _see_finish(self, index: int, native: str) -> None:
         if native in _GIVEN_UP and not self.started:

@@ -20,7 +20,7 @@ import structlog
 from gateway.accounting.ledger import Ledger
 from gateway.accounting.trace import Trace
 from gateway.admission import Admission
-from gateway.attempts import TABLE, RetryBudget, attempts
+from gateway.attempts import TABLE, RetryBudget, Unbarred, attempts
 from gateway.booking import Booking
 from gateway.breakers import Breakers
 from gateway.cache import Flights
@@ -190,6 +190,8 @@ class Pipeline:
         )
         view = measurements.view(now, self._draw())
         away = services.breakers.unavailable(snapshot.deployments, now)
+        if services.pools.bars:
+            away = {**away, **services.pools.away(snapshot.deployments)}
         if standing is not None and standing.deployment is not None:
             away = {}  # there is one place to ask: resting or not, it is tried
         try:
@@ -206,6 +208,7 @@ class Pipeline:
         total_s = plan.candidates[0].timeouts.total_s
         asked_s = call.timeout_s or plan.on_failure.deadline_s or total_s
         run = Run(snapshot, ask.dialect, request, plan, trace, deadline=trace.arrived_at + min(asked_s, total_s))
+        run.given = ask.headers
         if call.form is not None:
             _hold_to(call.form, run)
         return run
@@ -248,9 +251,10 @@ class Pipeline:
     async def _attempt_all(self, run: Run, reply: Reply) -> None:
         services, trace = self.services, run.trace
         self._route(run)
+        breakers, pools = services.breakers, services.pools
         steps = attempts(
             run.plan,
-            services.breakers,
+            Unbarred(breakers, pools.barred) if pools.bars else breakers,
             services.retries,
             now=trace.planned_at,
             deadline=run.deadline,
@@ -305,7 +309,7 @@ class Pipeline:
             if deployment.pooled is not None:
                 principal = run.trace.principal
                 run.call = msgspec.structs.replace(run.call, tenant=principal.team or principal.key)
-                run.routed = Routed(self.services.pools, run.call)
+                run.routed = Routed(self.services.pools, run.call, _session(run.given))
                 return
 
     async def _try(self, run: Run, attempt: Attempt, reply: Reply) -> UpstreamError | None:
@@ -488,6 +492,11 @@ def _hold_to(form: Form, run: Run) -> None:
 def _spent(call: Call) -> bool:
     """Says whether a call's body has been passed on, so that it is not there to be sent again."""
     return call.form is not None and call.form.upload is not None and call.form.upload.spent
+
+
+def _session(headers: Headers) -> bytes:
+    """Returns what names the conversation, where a header does: vLLM's own."""
+    return next((value for name, value in headers if name == b"x-session-id"), b"")
 
 
 def _content_type(headers: Headers) -> bytes:

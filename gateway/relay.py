@@ -11,7 +11,7 @@ from gateway.core.adapter import Decoder, Fetched
 from gateway.core.dialect import Dialect
 from gateway.core.errors import CallError, Overloaded, UpstreamError
 from gateway.core.money import Usage
-from gateway.core.types import Attempt, Call, Deployment, Outcome, Plan, Request
+from gateway.core.types import Attempt, Call, Deployment, Headers, Outcome, Plan, Request
 from gateway.pool.router import Routed
 from gateway.snapshot import Snapshot
 from gateway.upstream import Exchange
@@ -60,6 +60,7 @@ class Run:
         "decoder",
         "dialect",
         "fetched",
+        "given",
         "headers",
         "outcome",
         "plan",
@@ -84,6 +85,7 @@ class Run:
         self.routed: Routed | None = None  # its way through a pool of replicas, where it may go to one
         self.headers: list[tuple[bytes, bytes]] | None = None  # of an answer that goes out through a flight
         self.fetched = _NO_MEDIA
+        self.given: Headers = ()  # the headers that its caller sent
         self.content_type: bytes | None = None  # the provider's own, where the answer may be anything
 
     def deployment(self, name: str) -> Deployment | None:

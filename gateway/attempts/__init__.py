@@ -16,6 +16,7 @@ from collections.abc import Generator, Mapping
 from types import MappingProxyType
 from typing import Final
 
+from gateway.attempts.bars import Unbarred
 from gateway.attempts.budget import RetryBudget
 from gateway.attempts.course import Course, Gate, Order, Stopped, in_order
 from gateway.attempts.table import LESSONS, TABLE
@@ -24,7 +25,7 @@ from gateway.core.types import Attempt, Outcome, Plan
 _NOTHING: Final[Mapping[str, int]] = MappingProxyType({})
 _ANSWERED: Final = Stopped.ANSWERED  # a member of an enum, looked up on its class, costs ten times a name
 
-__all__ = ["LESSONS", "TABLE", "Gate", "Order", "RetryBudget", "Stopped", "attempts"]
+__all__ = ["LESSONS", "TABLE", "Gate", "Order", "RetryBudget", "Stopped", "Unbarred", "attempts"]
 
 
 def attempts(

@@ -14,6 +14,8 @@ from gateway.attempts.table import TABLE, Again, Differs, Follows, Row
 from gateway.core.errors import Reason
 from gateway.core.types import Attempt, Deployment, Endpoint, Outcome, Plan
 
+POOL_TRIES: Final = 2  # of a pool's replicas, before the next deployment has its turn
+
 # Full jitter: uniform between nothing and a window that doubles. tenacity gives the window, the outcome the dice.
 _WINDOW: Final = tenacity.wait_exponential(multiplier=0.25, max=2.0)
 _RETRYING: Final = tenacity.Retrying()
@@ -89,6 +91,7 @@ class Course:
         "_resting",
         "_state",
         "_stop",
+        "_tries",
         "_turn",
         "_window",
     )
@@ -121,6 +124,7 @@ class Course:
         self._asked: set[str] = set()  # providers, or servers of a pool
         self._closed: set[str] = set()  # endpoints not worth asking any more
         self._resting: dict[str, tuple[float, Deployment, Endpoint]] = {}
+        self._tries: dict[str, int] = {}  # of pools, by deployment
         self._window: float = -1  # tokens; what a candidate's context window must pass
 
     def after(self, attempt: Attempt, outcome: Outcome) -> Step | Stopped:
@@ -129,6 +133,8 @@ class Course:
         assert reason is not None
         row = TABLE[reason]
         self._asked.add(_counted(attempt.endpoint))
+        if attempt.deployment.pooled is not None:
+            self._tries[attempt.deployment.name] = self._tries.get(attempt.deployment.name, 0) + 1
         if reason is Reason.CANCELLED:
             return Stopped.CANCELLED
         if outcome.content_left:
@@ -147,7 +153,9 @@ class Course:
         self._close(row, attempt, outcome)
         endpoint = attempt.endpoint
         unpaid = False
-        if wait_s is not None and self._takes(endpoint, outcome.now, wait_s):
+        if wait_s is not None and self._has_other(attempt, outcome.now):
+            self._resting[endpoint.id] = (outcome.now + wait_s, attempt.deployment, endpoint)
+        elif wait_s is not None and self._takes(endpoint, outcome.now, wait_s):
             if self._pays(endpoint, outcome.now):
                 self._again.add(endpoint.id)
                 if self._resting.pop(endpoint.id, None) is not None:
@@ -194,7 +202,8 @@ class Course:
     # ------------------------------------------------------------------------------------------------------------
 
     def _fresh(self, now: float) -> Iterator[tuple[Deployment, Endpoint]]:
-        for deployment in self._plan.candidates:
+        tries = self._tries
+        for deployment in sorted(self._plan.candidates, key=lambda each: tries.get(each.name, 0) >= POOL_TRIES):
             if not self._suits(deployment):
                 continue
             endpoints = self._order(deployment, now) if self._order is not None else None
@@ -204,6 +213,13 @@ class Course:
 
     def _suits(self, deployment: Deployment) -> bool:
         return self._window < 0 or (deployment.context_window or 0) > self._window
+
+    def _has_other(self, attempt: Attempt, now: float) -> bool:
+        """Says whether another replica of the pool is left: the same is not asked twice while there is."""
+        return attempt.deployment.pooled is not None and any(
+            deployment is attempt.deployment and self._gate.admits(endpoint, now)
+            for deployment, endpoint in self._fresh(now)
+        )
 
     def _wait(self, row: Row, attempt: Attempt, outcome: Outcome) -> float | None:
         """Returns after how many seconds the same endpoint may be asked again now, or None."""
@@ -218,6 +234,10 @@ class Course:
                 wait_s = self._jittered(outcome.draw) if named_s is None else max(0.0, named_s)
                 if named_s is None:
                     return wait_s
+            case Again.LAST if endpoint.id not in self._again:
+                wait_s = self._jittered(outcome.draw) if named_s is None else max(0.0, named_s)
+                self._resting[endpoint.id] = (outcome.now + wait_s, attempt.deployment, endpoint)
+                return None
             case Again.AFTER_WAIT:
                 wait_s = self._jittered(outcome.draw) if named_s is None else max(0.0, named_s)
             case _:

@@ -17,7 +17,8 @@ class Again(Enum):
 
     NO = "no"
     IF_STALE = "at once, and once, if a kept-alive connection had been closed under the request; else no"
-    AFTER_BACK_OFF = "once, after a short back-off with full jitter"
+    AFTER_BACK_OFF = "once, after a short back-off with full jitter; of a pool's replicas only where no other is left"
+    LAST = "once, after a short back-off, where nobody else can"
     AFTER_WAIT = "after the wait, if that is within the route's `patience`, or fits the deadline and nobody else can"
 
 
@@ -73,6 +74,13 @@ TABLE: Final[Mapping[Reason, Row]] = {
     ),
     Reason.RATE_LIMITED: Row("429", Again.AFTER_WAIT, Follows.NEXT, Differs.CREDENTIAL, Lesson.RESTS),
     Reason.OVERLOADED: Row("503, 529", Again.AFTER_BACK_OFF, Follows.NEXT, Differs.ORIGIN, Lesson.COUNTS),
+    Reason.QUEUE_FULL: Row(
+        "503 of a replica that has as much in its queue as it may",
+        Again.LAST,
+        Follows.NEXT,
+        Differs.ORIGIN,
+        Lesson.NOTHING,
+    ),
     Reason.SERVER_ERROR: Row(
         "500, 502, other 5xx; 3xx and 501, not HTTP, not the dialect (these say `should_retry: false`)",
         Again.AFTER_BACK_OFF,

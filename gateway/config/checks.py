@@ -6,6 +6,7 @@ import difflib
 import ipaddress
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Final
+from urllib.parse import urlsplit
 
 from gateway.config.document import Path
 from gateway.config.models import Config
@@ -16,7 +17,9 @@ from gateway.config.providers import Kind, Provider
 Problem = tuple[Path, str]
 
 RESERVED: Final = {"deployments": "auto", "guarantees": "clearance"}
-_POOLS_OWN: Final = frozenset({"routing", "data_parallel_ranks", "prefix_cache"}) | OWN_GPUS
+_POOLS_OWN: Final = OWN_GPUS | {
+    "discover", "exact_usage", "health", "routing", "data_parallel_ranks", "prefix_cache"
+}  # fmt: skip
 
 
 def meant(word: str, known: Iterable[str]) -> str:
@@ -89,6 +92,15 @@ def _repeated(path: Path, words: Sequence[str]) -> Iterator[Problem]:
         seen.add(word)
 
 
+def is_address(host: str) -> bool:
+    """Says whether a host is an IP address rather than a name."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
 def is_loopback(host: str) -> bool:
     """Says whether only this machine can reach an address."""
     try:
@@ -150,6 +162,8 @@ def _provider(path: Path, provider: Provider, kinds: Mapping[str, Kind], config:
     if provider.key_file is not None and provider.cert_file is None:
         yield (*path, "key_file"), "a key needs its certificate: write cert_file"
     yield from _repeated((*path, "endpoints"), provider.endpoints)
+    if provider.discover is not None:
+        yield from _discovered(path, provider)
     yield from _own_gpus(path, provider)
     yield from _level((*path, "clearance"), provider.clearance, config)
 
@@ -163,6 +177,18 @@ def _own_gpus(path: Path, provider: Provider) -> Iterator[Problem]:
         yield (*path, "gpu_hour_usd"), "GPUs that cost nothing: write `price: free` at their deployments"
     elif provider.gpu is None and provider.throughput is None:
         yield (*path, "gpu_hour_usd"), "a price takes a speed: write gpu, to estimate it, or throughput"
+
+
+def _discovered(path: Path, provider: Provider) -> Iterator[Problem]:
+    """Yields what keeps the addresses behind a provider's names from being found."""
+    if not provider.endpoints:
+        yield (*path, "discover"), "write the names to look up as endpoints, such as http://name:8000"
+    for index, url in enumerate(provider.endpoints):
+        parts = urlsplit(url)
+        if parts.scheme == "https":
+            yield (*path, "endpoints", index), "with `discover`, write http://: no certificate names an address"
+        elif is_address(parts.hostname or ""):
+            yield (*path, "endpoints", index), f"{parts.hostname} is an address: `discover` looks up names"
 
 
 def _deployments(config: Config) -> Iterator[Problem]:

@@ -42,6 +42,7 @@ Retried = Literal[
     "timeout",
     "rate_limited",
     "overloaded",
+    "queue_full",
     "server_error",
     "out_of_credit",
     "unauthenticated",

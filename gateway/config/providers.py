@@ -8,6 +8,7 @@ import msgspec
 from pydantic import BeforeValidator, Field
 
 from gateway.config.clouds import CloudSettings
+from gateway.config.health import Health
 from gateway.config.own_gpus import OwnGpus
 from gateway.config.secret import Secret
 from gateway.config.section import Section
@@ -75,6 +76,17 @@ class Provider(OwnGpus, CloudSettings):
     endpoints: list[Url] = Field(
         default=[], description="For `vllm`: several replicas of one model, instead of `base_url`."
     )
+    exact_usage: bool = Field(
+        default=False,
+        description="For `vllm`: have each chunk of a stream tell what has been used so far, so that one that is "
+        "left or cut is booked to the token, not by its size. It costs the server some work for each token.",
+    )
+    discover: Literal["dns"] | None = Field(
+        default=None,
+        description="For `vllm`: `dns` takes the hosts of `endpoints` for names, and each of a name's addresses for a "
+        "replica, asked again every 5 s.",
+    )
+    health: Health = Field(default=Health(), description="For `vllm`: how its replicas are watched.")
     routing: Routing | None = Field(
         default=None,
         description="For `vllm`: which replica a call goes to. `two_choices` (the default) and `least_loaded`: by "

@@ -31,6 +31,7 @@ class Reason(StrEnum):
     TIMEOUT = "timeout"
     RATE_LIMITED = "rate_limited"
     OVERLOADED = "overloaded"
+    QUEUE_FULL = "queue_full"
     SERVER_ERROR = "server_error"
     OUT_OF_CREDIT = "out_of_credit"
     UNAUTHENTICATED = "unauthenticated"
@@ -234,6 +235,7 @@ _OURS: Final[Mapping[Reason, tuple[int, str]]] = {
     Reason.TIMEOUT: (504, "upstream_timeout"),
     Reason.RATE_LIMITED: (429, "rate_limit_exceeded"),
     Reason.OVERLOADED: (503, "upstream_overloaded"),
+    Reason.QUEUE_FULL: (503, "upstream_overloaded"),
     Reason.SERVER_ERROR: (502, "upstream_error"),
     Reason.OUT_OF_CREDIT: (502, "upstream_credentials"),
     Reason.UNAUTHENTICATED: (502, "upstream_credentials"),

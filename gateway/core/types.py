@@ -177,8 +177,8 @@ class Deployment(msgspec.Struct, frozen=True):
     `clearance` is the highest level (index) it may see. `price` of None is unknown, which is never zero.
     `disabled` says why it is never chosen ("no key"), or is None. `counts`: its provider counts a prompt's tokens for
     whoever asks (`Call.counting`). `options` are facts for its adapter alone
-    ("deployment_name", "api_version", "base_model", "project", "region"). `pooled` is of one's own replicas alone, and
-    so is `own`, where their GPUs are paid by the hour: `price` is then the full one.
+    ("deployment_name", "api_version", "base_model", "exact_usage", "project", "region"). `pooled` is of one's own
+    replicas alone, and so is `own`, where their GPUs are paid by the hour: `price` is then the full one.
     """
 
     name: str

@@ -16,7 +16,7 @@ import msgspec
 
 from gateway.core.policy import Outlook
 from gateway.core.types import Deployment, Endpoint, Origin
-from gateway.pool.gauges import Page, read
+from gateway.pool.gauges import read
 from gateway.pool.planner.measured import Factor, Window
 from gateway.pool.planner.own import Hour, Speed
 from gateway.pool.router import Gauges, Pools, PrefixRouter
@@ -246,26 +246,11 @@ class Fleet:
 
     # -- what replicas tell ------------------------------------------------------------------------------------------
 
-    def replicas(self) -> dict[str, Endpoint]:
-        """Returns one endpoint of each replica: whom to ask about it."""
-        return {key: ends[0] for member in self.members.values() for key, ends in member.replicas.items()}
-
-    def listening(self, page_of: Page) -> Page:
-        """Returns what reads pages, and is overheard."""
-
-        async def page(endpoint: Endpoint) -> str | None:
-            told = await page_of(endpoint)
-            if told is not None:
-                self.heard(endpoint, told.encode())
-            return told
-
-        return page
-
     def heard(self, endpoint: Endpoint, page: bytes) -> None:
         """Takes a page of /metrics as the server behind an endpoint shows it: of all data-parallel ranks there."""
-        now, text = time.monotonic(), page.decode("utf-8", "replace")
+        now = time.monotonic()
         for replica, rank in self._at.get(endpoint.origin, {}).items():
-            self.take(replica, read(text, now, rank), counters_in(page, rank))
+            self.take(replica, read(page, now, rank), counters_in(page, rank))
 
     def take(self, replica: str, gauges: Gauges, counters: Counters) -> None:
         """Takes what a replica said; gauges are in monotonic seconds."""
@@ -277,10 +262,6 @@ class Fleet:
             reading.ours = self.ours(member, replica)
             member.told(gauges.at)
             member.sample(member.load(self._in_flight, gauges.at))
-
-    def tell(self, replica: str, gauges: Gauges) -> None:
-        """Hands on to the routers what is told of a replica."""
-        self.pools.tell(replica, gauges)
 
     def turn(self, now: float) -> list[str]:
         """Ends windows that are due; returns the providers whose measured speed has changed."""

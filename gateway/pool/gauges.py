@@ -1,95 +1,84 @@
-"""What replicas tell of themselves: their /metrics, read each second and handed to the routers.
+"""What replicas tell of themselves on their pages of /metrics, as far as anybody here wants to know it.
 
-A replica that does not answer tells nothing, and its last word soon counts for nothing: it is no judgement on its
-health, which is the breakers' matter. Names are those of vLLM 0.33
+A page has some 60 KB, of which these families are a hundredth; it is searched for their names, and nothing else of it
+is looked at (docs/pool-health.md has what that takes). Names are those of vLLM 0.33
 (https://docs.vllm.ai/en/stable/usage/metrics/, 2026-11).
 """
 
 from __future__ import annotations
 
-import asyncio
 import math
 import re
-import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from typing import Final, Protocol
+from collections.abc import Iterator
+from typing import Final
 
-from gateway.core.types import Endpoint
-from gateway.pool.router import Gauges
-from gateway.pool.router.pools import RANK_HEADER
+from gateway.pool.router.replicas import Gauges
 
-EVERY_S: Final = 1.0
-
-# Returns what the server behind an endpoint shows at /metrics, or None where it does not; does not take for ever.
-Page = Callable[[Endpoint], Awaitable[str | None]]
-
-_SAMPLE: Final = re.compile(r"^(vllm:[a-z_]+|process_start_time_seconds)(?:\{(.*)\})? (\S+)$", re.MULTILINE)
-_LABEL: Final = re.compile(r'([a-z_]+)="([^"]*)"')
+_ENGINE: Final = re.compile(rb'(?:^|,)engine="([^"]*)"')
+_LABEL: Final = re.compile(rb'([a-z_]+)="([^"]*)"')
 
 
-def read(page: str, at: float, rank: str | None = None) -> Gauges:
+def read(page: bytes, at: float, rank: str | None = None) -> Gauges:
     """Reads a page of /metrics; of one data-parallel rank, or summed over the engines of a server."""
-    running = waiting = kv_tokens = 0
-    usages: list[float] = []
-    born_at = 0.0
-    for name, labels, value in _samples(page):
-        engine = labels.get("engine")
-        if rank is not None and engine is not None and engine != rank:
-            continue
-        match name:
-            case "vllm:num_requests_running":
-                running += int(value)
-            case "vllm:num_requests_waiting":
-                waiting += int(value)
-            case "vllm:kv_cache_usage_perc":
-                usages.append(value)
-            case "vllm:cache_config_info":
-                kv_tokens += _kv_tokens(labels)
-            case "process_start_time_seconds":
-                born_at = value
+    page = b"\n" + page
+    engine = None if rank is None else rank.encode()
+
+    def values(name: bytes) -> list[float]:
+        return [value for _, value in _samples(page, name, engine)]
+
+    usages = values(b"vllm:kv_cache_usage_perc")
     usage = sum(usages) / len(usages) if usages else 0.0
-    return Gauges(at, running, waiting, min(1.0, max(0.0, usage)), kv_tokens, born_at)
+    steps = values(b"vllm:iteration_tokens_total_count")
+    states = _samples(page, b"vllm:engine_sleep_state", engine)
+    return Gauges(
+        at,
+        int(sum(values(b"vllm:num_requests_running"))),
+        int(sum(values(b"vllm:num_requests_waiting"))),
+        min(1.0, max(0.0, usage)),
+        sum(_kv_tokens(labels) for labels, _ in _samples(page, b"vllm:cache_config_info", engine)),
+        _born_at(page),
+        int(sum(steps)) if steps else -1,
+        sum(values(b"vllm:inter_token_latency_seconds_sum")),
+        int(sum(values(b"vllm:inter_token_latency_seconds_count"))),
+        any(value and b'sleep_state="awake"' not in labels for labels, value in states),
+    )
 
 
-def _samples(page: str) -> Iterator[tuple[str, dict[str, str], float]]:
-    for found in _SAMPLE.finditer(page):
-        name, labels, text = found.groups()
-        try:
-            value = float(text)
-        except ValueError:
-            continue
+def _samples(page: bytes, name: bytes, engine: bytes | None) -> Iterator[tuple[bytes, float]]:
+    """Yields the labels and values of a family; of an engine, where one is named and the sample names one too."""
+    mark = b"\n" + name + b"{"
+    at = page.find(mark)
+    while at >= 0:
+        end = page.find(b"\n", at + 1)
+        line = page[at + len(mark) : end if end >= 0 else len(page)]
+        labels, closed, rest = line.rpartition(b"} ")
+        value = _number(rest) if closed else math.nan
         if math.isfinite(value):
-            yield name, dict(_LABEL.findall(labels or "")), value
+            of = _ENGINE.search(labels) if engine is not None else None
+            if of is None or of[1] == engine:
+                yield labels, value
+        at = page.find(mark, end) if end >= 0 else -1
 
 
-def _kv_tokens(labels: Mapping[str, str]) -> int:
+def _born_at(page: bytes) -> float:
+    mark = b"\nprocess_start_time_seconds "
+    at = page.find(mark)
+    value = _number(page[at + len(mark) : at + len(mark) + 40].partition(b"\n")[0]) if at >= 0 else math.nan
+    return value if math.isfinite(value) else 0.0
+
+
+def _number(text: bytes) -> float:
+    try:
+        return float(text.split(b" ", 1)[0])  # a time may follow
+    except ValueError:
+        return math.nan
+
+
+def _kv_tokens(labels: bytes) -> int:
     """Returns the size of a cache; older servers tell of blocks alone."""
-    told = labels.get("kv_cache_size_tokens", "")
-    if told.isdecimal():
+    read = dict(_LABEL.findall(labels))
+    told = read.get(b"kv_cache_size_tokens", b"")
+    if told.isdigit():
         return int(told)
-    size, count = labels.get("block_size", ""), labels.get("num_gpu_blocks", "")
-    return int(size) * int(count) if size.isdecimal() and count.isdecimal() else 0
-
-
-class Listener(Protocol):
-    """Who wants to know: which replicas there are, and what each said."""
-
-    def replicas(self) -> Mapping[str, Endpoint]: ...
-
-    def tell(self, replica: str, gauges: Gauges) -> None: ...
-
-
-async def follow(pools: Listener, page_of: Page, every_s: float = EVERY_S) -> None:
-    """Asks every replica of every pool, again and again, until it is cancelled."""
-    while True:
-        await asyncio.sleep(every_s)
-        asked = [_ask(pools, key, endpoint, page_of) for key, endpoint in pools.replicas().items()]
-        if asked:
-            await asyncio.gather(*asked)
-
-
-async def _ask(pools: Listener, key: str, endpoint: Endpoint, page_of: Page) -> None:
-    page = await page_of(endpoint)
-    if page is not None:
-        rank = next((value.decode("latin-1") for name, value in endpoint.auth if name == RANK_HEADER), None)
-        pools.tell(key, read(page, time.monotonic(), rank))
+    size, count = read.get(b"block_size", b""), read.get(b"num_gpu_blocks", b"")
+    return int(size) * int(count) if size.isdigit() and count.isdigit() else 0

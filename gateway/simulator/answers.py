@@ -34,7 +34,7 @@ class Ask(msgspec.Struct, frozen=True):
     `prompt` is all text that went in, in order; `last` the last turn's where a user said it. `tool_mode` is auto,
     none, required, or tool with `tool_name`. `min_tokens` lengthens the answer. `schema` must be satisfied by the
     answer (`{}` is any object). `marked` is the part of the prompt up to the caller's last cache marker. `salt`
-    keeps its cached blocks apart.
+    keeps its cached blocks apart. `usage_each`: each chunk tells of usage (vLLM's).
     """
 
     model: str
@@ -44,6 +44,7 @@ class Ask(msgspec.Struct, frozen=True):
     seed: int = 0
     stream: bool = False
     include_usage: bool = False
+    usage_each: bool = False
     max_tokens: int | None = None
     min_tokens: int = 0
     stop: tuple[str, ...] = ()

@@ -91,6 +91,7 @@ class Connection(asyncio.Protocol):
         self._full = False  # the reader is slow: nothing is written until it has caught up
         self._begun = 0.0
         self._first_at = 0.0
+        self._wrote_at = 0.0
         self._reply: Reply | None = None
 
     # -- asyncio's side ------------------------------------------------------------------------------------------
@@ -247,6 +248,11 @@ class Connection(asyncio.Protocol):
                 self._host.metrics.observe("time_to_first_token_seconds", self._first_at - self._begun)
             if step.data:
                 transport.write(step.data)
+                if self._reply is not None and self._reply.stream:
+                    now = self._loop.time()
+                    if self._at:
+                        self._host.metrics.paced(now - self._wrote_at)
+                    self._wrote_at = now
             self._at += 1
             if step.end is not None:
                 self._end(step.end, transport)

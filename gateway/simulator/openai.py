@@ -43,6 +43,7 @@ class Chat:
             seed=body.get("seed") or 0,
             stream=bool(body.get("stream")),
             include_usage=bool((body.get("stream_options") or {}).get("include_usage")),
+            usage_each=bool((body.get("stream_options") or {}).get("continuous_usage_stats")),
             max_tokens=positive(body, "max_completion_tokens") or positive(body, "max_tokens"),
             min_tokens=body.get("min_tokens") or 0,
             stop=(stop,) if isinstance(stop, str) else tuple(stop or ()),

@@ -208,8 +208,8 @@ class Simulator:
     # -- what a connection asks ----------------------------------------------------------------------------------
 
     def keep(self, seen: Seen) -> None:
-        """Records a request, within bounds of number and bytes; not who looks at its metrics each second."""
-        if seen.path == "/metrics":
+        """Records a request, within bounds of number and bytes; not who looks at its metrics and health."""
+        if seen.path in ("/metrics", "/health"):
             return
         if len(self.requests) == self.requests.maxlen:
             self._kept_bytes -= len(self.requests[0].body)

@@ -11,7 +11,7 @@ import msgspec
 from gateway.core.blocks import Json
 from gateway.simulator.answers import BYTES_PER_TOKEN, Answer, Ask
 from gateway.simulator.openai import Chat, Completions
-from gateway.simulator.play import Refused, Reply
+from gateway.simulator.play import Frame, Refused, Reply
 
 VERSION: Final = "0.33.0"
 MAX_MODEL_LEN: Final = 32768
@@ -86,8 +86,27 @@ class _House:
         return {"finish_reason": one.finish, "stop_reason": one.stop_sequence}
 
 
+def _counting(reply: Reply, ask: Ask) -> Reply:
+    """Has each chunk of a stream tell of the usage so far, where that was asked for (`continuous_usage_stats`)."""
+    if not (ask.stream and ask.usage_each):
+        return reply
+    told, written = [], 0
+    for frame in reply.frames:
+        data = frame.data
+        if frame.part in ("head", "content", "finish"):
+            written += frame.part == "content"
+            total = ask.input_tokens + written
+            usage = {"prompt_tokens": ask.input_tokens, "total_tokens": total, "completion_tokens": written}
+            data = b"data: " + msgspec.json.encode({**msgspec.json.decode(data[6:]), "usage": usage}) + b"\n\n"
+        told.append(Frame(frame.part, data))
+    return msgspec.structs.replace(reply, frames=tuple(told))
+
+
 class VllmChat(_House, Chat):
     """POST /v1/chat/completions as vLLM answers it."""
+
+    def reply(self, ask: Ask, answers: list[Answer], cached_tokens: int, serial: int) -> Reply:
+        return _counting(super().reply(ask, answers, cached_tokens, serial), ask)
 
     def read(self, body: dict[str, Json]) -> Ask:
         asked = super().read(body)
@@ -123,6 +142,9 @@ class VllmChat(_House, Chat):
 
 class VllmCompletions(_House, Completions):
     """POST /v1/completions as vLLM answers it."""
+
+    def reply(self, ask: Ask, answers: list[Answer], cached_tokens: int, serial: int) -> Reply:
+        return _counting(super().reply(ask, answers, cached_tokens, serial), ask)
 
 
 def tokenize(body: dict[str, Json]) -> bytes:
@@ -170,6 +192,8 @@ class Metrics:
         self.cached_tokens = 0
         self.generation_tokens = 0
         self.rejections = 0
+        self.itl_s = 0.0  # between two pieces of a stream, summed
+        self.itl_count = 0
         self.finished: dict[str, int] = dict.fromkeys(("stop", "length", "abort", "error"), 0)
         self.histograms: dict[str, tuple[list[int], list[float]]] = {}
 
@@ -186,6 +210,11 @@ class Metrics:
         counts, total = self.histograms.setdefault(name, ([0] * (len(_BUCKETS) + 1), [0.0]))
         counts[next((at for at, bound in enumerate(_BUCKETS) if seconds <= bound), len(_BUCKETS))] += 1
         total[0] += seconds
+
+    def paced(self, seconds: float) -> None:
+        """Counts what stood between two pieces of a stream."""
+        self.itl_s += seconds
+        self.itl_count += 1
 
     def page(self, model: str, vitals: Vitals) -> bytes:
         """Writes the page in Prometheus' text format."""
@@ -232,6 +261,10 @@ class Metrics:
             f'vllm:iteration_tokens_total_bucket{{{label},le="+Inf"}} {float(steps)}',
             f"vllm:iteration_tokens_total_sum{{{label}}} {float(tokens)}",
             f"vllm:iteration_tokens_total_count{{{label}}} {float(steps)}",
+            "# TYPE vllm:inter_token_latency_seconds histogram",
+            f'vllm:inter_token_latency_seconds_bucket{{{label},le="+Inf"}} {float(self.itl_count)}',
+            f"vllm:inter_token_latency_seconds_sum{{{label}}} {self.itl_s}",
+            f"vllm:inter_token_latency_seconds_count{{{label}}} {float(self.itl_count)}",
         ]
         lines += [
             "# TYPE process_start_time_seconds gauge",

@@ -104,6 +104,12 @@ class Http1Transport:
         connection = await route.pool.open(timeouts, expires_at)
         return await connection.upload(head, request.body, upload, expires_at, chunked=length is None)
 
+    def break_off(self, origin: Origin, why: str) -> None:
+        """Ends what waits for an origin; see `Transport`."""
+        pool = self._pools.get(origin)
+        if pool is not None:
+            pool.break_off(why)
+
     async def aclose(self) -> None:
         """Closes every connection and returns when their sockets are gone."""
         self._closed = True

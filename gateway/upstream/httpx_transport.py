@@ -177,6 +177,9 @@ class HttpxTransport:
         """Yields nothing: httpx does not tell what it holds."""
         return iter(())
 
+    def break_off(self, origin: Origin, why: str) -> None:
+        """Does nothing: httpx does not tell what it holds, and deadlines end it."""
+
     async def aclose(self) -> None:
         """Closes every connection."""
         self._closed = True

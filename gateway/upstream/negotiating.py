@@ -81,6 +81,13 @@ class NegotiatingTransport(Http1Transport):
             if connection is not None:
                 return await self._ask(place, connection, endpoint, request, timeouts, expires_at)
 
+    def break_off(self, origin: Origin, why: str) -> None:
+        """Ends what waits for an origin; see `Transport`."""
+        super().break_off(origin, why)
+        place = self._places.get(origin)
+        for connection in place.connections if place is not None else ():
+            connection.close(UpstreamError(Reason.TIMEOUT, why))
+
     async def aclose(self) -> None:
         """Closes every connection and returns when their sockets are gone."""
         connections = [each for place in self._places.values() for each in place.connections]

@@ -172,6 +172,15 @@ class Pool:
         while self._waiting and self._waiting[0][0].done():
             self._waiting.popleft()
 
+    def break_off(self, why: str) -> None:
+        """Fails the exchanges that somebody waits in, and closes what idles: it is of no use either."""
+        for connection in tuple(self._connections):
+            exchange = connection.exchange
+            if exchange is not None and exchange.awaited:
+                connection.fail(UpstreamError(Reason.TIMEOUT, why))
+        for connection in tuple(self.idle):
+            connection.close()
+
     def close(self) -> None:
         """Closes everything; whoever waits is told CANCELLED."""
         self._closed = True

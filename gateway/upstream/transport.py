@@ -61,6 +61,13 @@ class Transport(Protocol):
         """
         ...
 
+    def break_off(self, origin: Origin, why: str) -> None:
+        """Has everybody who waits for an origin told TIMEOUT now; of who reads what has come already nothing is taken.
+
+        A transport that does not know whom it holds leaves them to their deadlines.
+        """
+        ...
+
     async def aclose(self) -> None:
         """Closes every connection; exchanges under way fail with CANCELLED."""
         ...

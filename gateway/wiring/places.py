@@ -18,6 +18,7 @@ from gateway.core.adapter import Adapter
 from gateway.core.money import Price
 from gateway.core.own import OwnPrice
 from gateway.core.types import Deployment, Endpoint, Headers, Origin, Pooled, Timeouts
+from gateway.pool.discovery import Name
 from gateway.pool.planner.quantisation import UnknownWord
 from gateway.pool.router.pools import RANK_HEADER
 from gateway.prices import Catalogue, price_from
@@ -31,6 +32,14 @@ from gateway.wiring.own_gpus import own_price
 _PORTS: Final = {"http": 80, "https": 443}
 _KEPT_S: Final = 3600.0
 _UNMEASURED: Final[Mapping[str, float]] = {}
+
+Addresses = Callable[[str, int], tuple[str, ...]]  # host and port -> who stands behind that name
+
+
+def _nowhere(host: str, port: int) -> tuple[str, ...]:
+    """Knows of nobody."""
+    return ()
+
 
 Problem = tuple[tuple[str | int, ...], str]
 
@@ -123,11 +132,14 @@ def places_of(
     transports: Transports,
     signers: Signers,
     simulator: Callable[[], Origin],
+    addresses: Addresses = _nowhere,
+    *,
     measured: Mapping[str, float] = _UNMEASURED,
 ) -> Places:
     """Compiles every deployment; a price that is unknown where none is given is a problem, never zero.
 
-    `measured` is, by provider, how many times its estimate a pool does.
+    `addresses` of a name stand in its place, where a provider discovers its replicas and they are known. `measured` is,
+    by provider, how many times its estimate a pool does.
     """
     config = loaded.config
     adapters = {name: WIRES[provider.kind].adapter() for name, provider in config.providers.items()}
@@ -152,7 +164,7 @@ def places_of(
             places.notes.extend((("deployments", name), f"price of {name!r}: {note}") for note in facts.notes)
         wire = WIRES[provider.kind]
         _check_endpoints(name, deployment, provider.kind, wire, places)
-        urls = _urls(provider, wire, simulator)
+        urls = _urls(provider, wire, simulator, addresses)
         places.adapters[name] = adapter
         places.deployments[name] = Deployment(
             name=name,
@@ -216,6 +228,7 @@ def _options(provider: written.Provider, deployment: written.Deployment) -> dict
         "region": provider.region,
         "deployment_name": deployment.deployment_name,
         "base_model": deployment.base_model,
+        "exact_usage": "true" if provider.exact_usage else None,
     }
     return {name: value for name, value in told.items() if value is not None}
 
@@ -251,13 +264,36 @@ def _price(config: Config, deployment: written.Deployment, listed: Price | None)
     return price_from(config.unknown_price.written, "ceiling") if config.unknown_price is not None else None
 
 
-def _urls(provider: written.Provider, wire: Wire, simulator: Callable[[], Origin]) -> list[SplitResult]:
+def names_of(config: Config) -> dict[Name, str]:
+    """Returns the names whose addresses are replicas, each with its pool."""
+    return {
+        (url.hostname or "", url.port or _PORTS[url.scheme]): name
+        for name, provider in config.providers.items()
+        if provider.discover is not None
+        for url in map(urlsplit, provider.endpoints)
+    }
+
+
+def _found(url: SplitResult, addresses: Addresses) -> list[SplitResult]:
+    """Returns an URL for each address behind its name; itself where none is known, for the transport to look up."""
+    port = url.port or _PORTS[url.scheme]
+    found = addresses(url.hostname or "", port)
+    return [url._replace(netloc=f"[{each}]:{port}" if ":" in each else f"{each}:{port}") for each in found] or [url]
+
+
+def _urls(
+    provider: written.Provider, wire: Wire, simulator: Callable[[], Origin], addresses: Addresses
+) -> list[SplitResult]:
     if provider.kind == SIMULATOR:
         return [urlsplit(f"{simulator()}/v1")]
     usual = (wire.base_url or "").replace("{region}", provider.region or "")
     if wire.address is not None:
         usual = wire.address(provider.region)
-    urls = [urlsplit(url) for url in provider.endpoints or [provider.base_url or provider.endpoint or usual]]
+    if provider.discover is not None:
+        found = [each for url in map(urlsplit, provider.endpoints) for each in _found(url, addresses)]
+        urls = list(dict.fromkeys(found))  # two names may have an address in common
+    else:
+        urls = [urlsplit(url) for url in provider.endpoints or [provider.base_url or provider.endpoint or usual]]
     return [url if url.path.strip("/") else url._replace(path=wire.path) for url in urls]
 
 
@@ -279,11 +315,12 @@ def _endpoints(
     endpoints: list[Endpoint] = []
     for url in urls:
         origin = Origin(url.scheme, url.hostname or "", url.port or _PORTS[url.scheme])
-        for (index, secret), rank in product(enumerate(provider.api_credentials or [None]), _ranks(provider)):
+        ways_in = product(enumerate(provider.api_credentials or [None]), _ranks(provider))
+        for number, ((index, secret), rank) in enumerate(ways_in):
             auth = adapter.authorize(secret.reveal()) if secret is not None else ()
             endpoints.append(
                 Endpoint(
-                    id=f"{deployment}#{len(endpoints)}",
+                    id=f"{deployment}#{_named(origin, number) if provider.discover else len(endpoints)}",
                     deployment=deployment,
                     provider=name,
                     origin=origin,
@@ -295,6 +332,11 @@ def _endpoints(
                 )
             )
     return tuple(endpoints)
+
+
+def _named(origin: Origin, number: int) -> str:
+    """Names an endpoint by its address: who stays has the same name when others come and go."""
+    return f"{origin.host}:{origin.port}" + (f".{number}" if number else "")
 
 
 def _ranks(provider: written.Provider) -> Sequence[Headers]:

@@ -26,6 +26,7 @@ from gateway.wiring.pool_metrics import PoolMetrics, standings
 _log = structlog.get_logger("headgate")
 
 EVERY_S: Final = 1.0
+_BREAKER: Final = "its breaker is"
 
 
 class PoolWatch:
@@ -46,6 +47,7 @@ class PoolWatch:
         measurements.load, measurements.outlooks = self.fleet.load, self.fleet.outlooks
         self.events = events
         self.desk = PoolDesk(self.fleet, FoundPools(self.fleet, self._resting), events, launched)
+        self._pools = pools
         self._breakers = breakers
         self._metrics = PoolMetrics(self.fleet)
         self._phases: dict[tuple[str, str], Phase] = {}
@@ -70,14 +72,20 @@ class PoolWatch:
         self.fleet.watch(deployments, means_of(config))
 
     def look(self) -> None:
-        """Takes metrics, and tells of found replicas that have become suspect or ready again since the last look."""
+        """Takes metrics, and tells of found replicas whose breakers have opened or closed since the last look.
+
+        What health makes of a replica, and what becomes of a launched one, is told where it is found out.
+        """
         views = self.desk.control.status()
         self._metrics.take(views)
-        found = [view for view in views if not self.desk.control.is_launched(view.pool)]  # of others is told elsewhere
+        found = [view for view in views if not self.desk.control.is_launched(view.pool)]
+        phases = {_key(view): Phase.SUSPECT if view.why.startswith(_BREAKER) else Phase.READY for view in found}
         for view in found:
-            if view.phase is not self._phases.get(_key(view), Phase.READY):
-                self.events.tell(view.pool, view.name, view.phase.value, view.why, address=view.address)
-        self._phases = {_key(view): view.phase for view in found}
+            phase = phases[_key(view)]
+            if phase is not self._phases.get(_key(view), Phase.READY):
+                why = view.why if phase is Phase.SUSPECT else ""
+                self.events.tell(view.pool, view.name, phase.value, why, address=view.address)
+        self._phases = phases
 
     def repriced(self, pools: Sequence[str]) -> None:
         """Tells that prices rest on another speed now."""
@@ -105,11 +113,13 @@ class PoolWatch:
                 await reprice(changed)
 
     def _resting(self, endpoint: Endpoint) -> str | None:
+        if (why := self._pools.barred(endpoint)) is not None:
+            return why
         try:
             condition = self._breakers.condition(endpoint.id, time.monotonic())
         except KeyError:
             return None
-        return None if condition.state == "closed" else f"its breaker is {condition.state}: {condition.why}"
+        return None if condition.state == "closed" else f"{_BREAKER} {condition.state}: {condition.why}"
 
 
 def _key(view: ReplicaView) -> tuple[str, str]:

@@ -141,9 +141,12 @@ def _pick(
 
 
 def _on_failure(written: written.OnFailure) -> FailurePolicy:
+    errors = None if written.errors is None else frozenset(Reason(error) for error in written.errors)
+    if errors is not None and Reason.OVERLOADED in errors:
+        errors |= {Reason.QUEUE_FULL}  # which is the same of one's own replicas
     return FailurePolicy(
         attempts=written.attempts,
-        errors=None if written.errors is None else frozenset(Reason(error) for error in written.errors),
+        errors=errors,
         first_token_s=written.first_token,
         deadline_s=written.deadline,
         patience_s=written.patience,

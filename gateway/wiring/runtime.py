@@ -31,9 +31,12 @@ from gateway.kept import KeptAnswers
 from gateway.kept_content import KeepSettings, KeptContent
 from gateway.measure import Measurements
 from gateway.pipeline import Pipeline, Services
+from gateway.pool.discovery import Discovery, Dns, Members
 from gateway.pool.events import EventRing
-from gateway.pool.gauges import follow
+from gateway.pool.health import Watcher
+from gateway.pool.health.devices import Nvml
 from gateway.pool.router import Pools
+from gateway.pool.states import Control
 from gateway.prices import Catalogue
 from gateway.simulator import Simulator
 from gateway.state.cache import MemoryResponseCache, ResponseCache
@@ -43,9 +46,9 @@ from gateway.telemetry.history import EVERY_S, History
 from gateway.wiring.compile import Compiled, compile_config
 from gateway.wiring.kinds import KINDS, SIMULATOR
 from gateway.wiring.labels import DETECTORS
-from gateway.wiring.places import Signers, Transports, places_of
+from gateway.wiring.places import Signers, Transports, names_of, places_of
 from gateway.wiring.pool_watch import PoolWatch
-from gateway.wiring.pools import pages
+from gateway.wiring.pools import Replicas, health_of
 from gateway.wiring.rules import windows_of
 from gateway.wiring.stores import store_of
 
@@ -74,7 +77,13 @@ class Runtime:
     config on any problem.
     """
 
-    def __init__(self, path: Path, environ: Mapping[str, str], listen: tuple[str, int] | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        environ: Mapping[str, str],
+        listen: tuple[str, int] | None = None,
+        discovery: Discovery | None = None,
+    ) -> None:
         self.path = path
         self._listen = listen  # in the place of the config's
         self._environ = environ
@@ -84,21 +93,24 @@ class Runtime:
         self._simulator: Simulator | None = None
         self._transports = Transports()
         self._signers = Signers()
+        self.events = EventRing()  # what befalls replicas
+        self._members = Members(discovery or Dns(), self.events)
+        self._following: asyncio.Task[None] | None = None
         self._cached: ResponseCache | None = None
         self._cached_by: object = None
-        self._following: asyncio.Task[None] | None = None
+        self.control: Control | None = None  # of pools that are launched here
         self._known_keys = -1  # the version of `_keys`; negative before there were any
         self._keys: Sequence[KeyRow] = ()
         self._unkept: list[Price] = []  # prices that the store is still to be given
         self.reload_problems: tuple[str, ...] = ()
         self.history: History
-        self.events = EventRing()  # what befalls replicas
         self.loaded: Loaded
         self.compiled: Compiled
         self.pipeline: Pipeline
         self.services: Services
         self.store: Store
         self.pool: PoolWatch
+        self._watcher: Watcher
 
     async def start(self) -> None:
         """Loads the config and brings everything up but the listener."""
@@ -136,14 +148,24 @@ class Runtime:
             kept=kept,
             pools=pools,
         )
+        self.pool = PoolWatch(pools, measurements, self.services.breakers, self.events, self.control)
+        self._watcher = Watcher(
+            pools,
+            Replicas(self._transports, self.pool.fleet.heard),
+            measurements.at_endpoints,
+            self.events,
+            self.control,
+            Nvml(),
+        )
+        self.services.pools.heard = self._watcher.hear
         self._observe()
         self.history = History(telemetry.metrics)
-        self.pool = PoolWatch(pools, measurements, self.services.breakers, self.events)
         self.pipeline = Pipeline(self.services, compiled.snapshot)
         self._applied(loaded, compiled)
         self._following = asyncio.create_task(
-            follow(self.pool.fleet, self.pool.fleet.listening(pages(self._transports)))
+            self._members.follow(lambda: names_of(self.loaded.config), self._readdress), name="discovery"
         )
+        self._following.add_done_callback(tell_defect)
         self.pool.begin(telemetry.metrics, self.reprice)
 
     async def stop(self) -> None:
@@ -152,6 +174,7 @@ class Runtime:
             self._following.cancel()
             await asyncio.wait([self._following])
         await self.pool.close()
+        await self._watcher.aclose()
         await self.services.flights.close()
         for transport in self._transports.values():
             await transport.aclose()
@@ -233,13 +256,27 @@ class Runtime:
 
     # ------------------------------------------------------------------------------------------------------------
 
+    async def _readdress(self) -> None:
+        """Serves the same config with the members that its pools have now; the revision stays."""
+        async with self._reloading:
+            try:
+                self.compiled = compiled = await self._compile(self.loaded, self._revision)
+            except ConfigError as error:  # what else it is made of has changed: a file of TLS, a price that went
+                _log.error("config_refused", problems=error.problems, serving_revision=self._revision)
+                return
+            self.pipeline.apply(compiled.snapshot)
+            self.pool.watch(compiled.snapshot.deployments, self.loaded.config)
+            self._watcher.watch(compiled.snapshot.deployments, health_of(self.loaded.config))
+
     async def _compile(self, loaded: Loaded, revision: int | None = None) -> Compiled:
+        """Compiles a config, as the next revision or as one that serves already."""
         config = loaded.config
+        await self._members.learn(names_of(config))
         if any(provider.kind == SIMULATOR for provider in config.providers.values()) and self._simulator is None:
             self._simulator = Simulator()
             await self._simulator.listen()
-        revision = self._revision + 1 if revision is None else revision
-        return await asyncio.to_thread(self._compile_now, loaded, await self._cache_for(config), revision)
+        number = self._revision + 1 if revision is None else revision
+        return await asyncio.to_thread(self._compile_now, loaded, await self._cache_for(config), number)
 
     def _compile_now(self, loaded: Loaded, cached: ResponseCache, revision: int) -> Compiled:
         self._read_keys()
@@ -250,6 +287,7 @@ class Runtime:
             self._transports,
             self._signers,
             self._simulated,
+            self._members.addresses,
             measured=measured,
         )
         compiled = compile_config(loaded, places, self._keys, cached, revision)
@@ -333,6 +371,7 @@ class Runtime:
         self.services.admission.apply(_limits(loaded.config))
         self.services.breakers.apply(_breaker_settings(loaded.config))
         self.services.kept.content.apply(_keep_settings(loaded.config))
+        self._watcher.watch(compiled.snapshot.deployments, health_of(loaded.config))
 
     def _connections(self) -> Iterator[tuple[tuple[str, str], float]]:
         totals: Counter[tuple[str, str]] = Counter()
@@ -369,6 +408,12 @@ class Runtime:
                 for state in names.BREAKER_STATES
             ],
         )
+
+
+def tell_defect(task: asyncio.Task[None]) -> None:
+    """Says that a watch has ended by a defect: the gateway serves on, and no longer hears of changes."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        _log.error("watch_ended", watch=task.get_name(), exc_info=error)
 
 
 async def _redis(url: str, ttl_s: float) -> ResponseCache:

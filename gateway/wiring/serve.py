@@ -22,7 +22,7 @@ from gateway.door.server import Server
 from gateway.door.uploads import Held
 from gateway.telemetry import configure_logging
 from gateway.wiring.kinds import DIALECTS
-from gateway.wiring.runtime import Runtime
+from gateway.wiring.runtime import Runtime, tell_defect
 
 _log = structlog.get_logger("headgate")
 
@@ -88,7 +88,7 @@ async def serve(
             asyncio.create_task(runtime.keep_history(), name="history"),
         ]
         for task in watching:
-            task.add_done_callback(_tell_defect)
+            task.add_done_callback(tell_defect)
         try:
             await server.serve()
         finally:
@@ -97,12 +97,6 @@ async def serve(
             await asyncio.gather(*watching, return_exceptions=True)
     finally:
         await runtime.stop()
-
-
-def _tell_defect(task: asyncio.Task[None]) -> None:
-    """Says that a watch has ended by a defect: the gateway serves on, and no longer hears of changes."""
-    if not task.cancelled() and (error := task.exception()) is not None:
-        _log.error("watch_ended", watch=task.get_name(), exc_info=error)
 
 
 async def _watch_keys(runtime: Runtime) -> None:

@@ -77,7 +77,10 @@ def test_a_template_is_a_program_and_no_callers_matter() -> None:
 @pytest.mark.parametrize(
     ("status", "body", "reason"),
     [
-        (503, {"error": {"message": "try again later or on a different instance", "code": 503}}, Reason.OVERLOADED),
+        (503, {"error": {"message": "try again later or on a different instance", "code": 503}}, Reason.QUEUE_FULL),
+        (503, {"error": {"message": "full", "type": "ServiceUnavailableError", "code": 503}}, Reason.QUEUE_FULL),
+        (503, {"message": "no healthy upstream"}, Reason.OVERLOADED),
+        (500, {"error": {"message": "full", "type": "ServiceUnavailableError", "code": 500}}, Reason.SERVER_ERROR),
         (
             400,
             {"object": "error", "message": "This model's maximum context length is 1024 tokens.", "code": 400},
@@ -111,3 +114,57 @@ def test_keep_alive_comments_pass_and_are_no_progress() -> None:
     assert list(decoder.feed(b": keep-alive\n\n")) == [b": keep-alive\n\n"]
     assert not decoder.started
     assert decoder.progress == 0
+
+
+EXACT = msgspec.structs.replace(DEPLOYMENT, options={"exact_usage": "true"})
+STREAMED = CHAT.parse("c", b'{"messages":[{}],"stream":true}', ())
+
+
+def counted(text: str, tokens: int, finish: str = "null") -> bytes:
+    return (
+        b'data: {"id":"1","choices":[{"index":0,"delta":{"content":%b},"finish_reason":%b}],"usage":{"prompt_tokens":7,'
+        b'"total_tokens":%d,"completion_tokens":%d,"prompt_tokens_details":{"cached_tokens":4}}}\n\n'
+        % (json.dumps(text).encode(), finish.encode(), 7 + tokens, tokens)
+    )
+
+
+def test_a_stream_tells_of_its_usage_in_each_chunk_where_it_is_to_be_exact() -> None:
+    request = ADAPTER.encode(STREAMED, EXACT, CHAT, {})
+    assert json.loads(request.body)["stream_options"] == {"include_usage": True, "continuous_usage_stats": True}
+    decoder = ADAPTER.decoder(STREAMED, EXACT, CHAT)
+    heard = b"".join(decoder.feed(counted("a", 1)))
+    assert heard == b'data: {"id":"1","choices":[{"index":0,"delta":{"content":"a"},"finish_reason":null}]}\n\n'
+    assert decoder.usage is not None
+    assert (decoder.usage.output_tokens, decoder.usage.cached_input, decoder.usage.fresh_input) == (1, 4, 3)
+    list(decoder.feed(counted("b", 2) + counted("c", 3)))
+    assert decoder.usage.output_tokens == 3
+
+
+def test_what_a_caller_wrote_that_looks_like_usage_stays() -> None:
+    decoder = ADAPTER.decoder(STREAMED, EXACT, CHAT)
+    said = ',"usage":{"prompt_tokens":1}}\n'
+    (heard,) = decoder.feed(counted(said, 1))
+    assert json.loads(heard[6:])["choices"][0]["delta"]["content"] == said
+    assert "usage" not in json.loads(heard[6:])
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_the_last_word_of_usage_goes_to_those_who_asked_for_it(asked: bool) -> None:
+    options = b',"stream_options":{"include_usage":true}' if asked else b""
+    call = CHAT.parse("c", b'{"messages":[{}],"stream":true%b}' % options, ())
+    decoder = ADAPTER.decoder(call, EXACT, CHAT)
+    last = b'data: {"id":"1","choices":[],"usage":{"prompt_tokens":7,"total_tokens":9,"completion_tokens":2}}\n\n'
+    heard = b"".join(decoder.feed(counted("a", 1) + counted("", 2, '"stop"') + last + b"data: [DONE]\n\n"))
+    assert decoder.complete
+    assert heard.count(b'"usage"') == asked
+    assert (last in heard) is asked
+    assert decoder.usage is not None
+    assert decoder.usage.output_tokens == 2
+
+
+def test_a_caller_that_asks_for_it_by_itself_gets_it() -> None:
+    body = b'{"messages":[{}],"stream":true,"stream_options":{"include_usage":true,"continuous_usage_stats":true}}'
+    call = CHAT.parse("c", body, ())
+    decoder = ADAPTER.decoder(call, EXACT, CHAT)
+    assert b"".join(decoder.feed(counted("a", 1))) == counted("a", 1)
+    assert decoder.usage is not None

@@ -6,15 +6,16 @@ import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.attempts import LESSONS, TABLE, RetryBudget, Stopped, attempts
+from gateway.attempts import LESSONS, TABLE, RetryBudget, Stopped, Unbarred, attempts
 from gateway.attempts.table import Follows, as_markdown
 from gateway.breakers import Breakers
 from gateway.core.errors import Reason
-from gateway.core.types import Attempt, Deployment, Endpoint, FailurePolicy, Origin, Outcome, Plan, Timeouts
+from gateway.core.types import Attempt, Deployment, Endpoint, FailurePolicy, Origin, Outcome, Plan, Pooled, Timeouts
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "failures.md"
 
@@ -570,3 +571,62 @@ def test_an_outage_is_multiplied_by_no_more_than_the_retry_budget(gaps: list[flo
         recent = sum(start <= at < start + 9.0 for at in retries)
         calls = sum(start - 10.0 <= at <= start + 9.0 for at in firsts)
         assert recent <= max(3, calls * 0.2)
+
+
+# -- pools of replicas ---------------------------------------------------------------------------------------------
+
+
+def pool(replicas: int, name: str = "pool") -> Deployment:
+    return msgspec.structs.replace(deployment(name, replicas=replicas), pooled=Pooled("prefix"))
+
+
+@pytest.mark.parametrize("reason", [Reason.SERVER_ERROR, Reason.OVERLOADED, Reason.QUEUE_FULL, Reason.ABORTED])
+def test_another_replica_is_asked_at_once_and_never_the_same_while_one_is_left(reason: Reason) -> None:
+    made, _ = play(plan_of(pool(4), attempts=4), *[failure(reason)] * 3)
+    assert len(set(asked(made))) == 4
+    assert [attempt.wait_s for attempt in made] == [0.0] * 4
+
+
+@pytest.mark.parametrize("reason", [Reason.SERVER_ERROR, Reason.OVERLOADED, Reason.QUEUE_FULL])
+def test_the_first_replica_is_asked_again_after_a_back_off_once_all_have_been(reason: Reason) -> None:
+    made, _ = play(plan_of(pool(2), attempts=5), *[failure(reason, draw=0.5)] * 2)
+    assert asked(made)[0] != asked(made)[1]
+    assert len(made) == 3
+    assert made[2].wait_s > 0
+
+
+def test_a_pool_has_two_tries_before_the_next_deployment_has_its_turn() -> None:
+    made, _ = play(plan_of(pool(8), A), *[failure(Reason.CONNECT)] * 2)
+    assert [attempt.deployment.name for attempt in made] == ["pool", "pool", A.name]
+
+
+def test_the_rest_of_a_pool_is_tried_after_the_others() -> None:
+    made, _ = play(plan_of(pool(3), A, attempts=4), *[failure(Reason.CONNECT)] * 3)
+    assert [attempt.deployment.name for attempt in made] == ["pool", "pool", A.name, "pool"]
+    assert len(set(asked(made))) == 4
+
+
+def test_a_full_queue_spills_over_at_once_and_is_waited_for_where_nobody_else_can() -> None:
+    made, _ = play(plan_of(pool(1), A), failure(Reason.QUEUE_FULL))
+    assert [(attempt.deployment.name, attempt.wait_s) for attempt in made] == [("pool", 0.0), (A.name, 0.0)]
+    made, _ = play(plan_of(pool(1)), failure(Reason.QUEUE_FULL, draw=0.5))
+    assert len(made) == 2
+    assert 0 < made[1].wait_s <= 0.25
+
+
+def test_who_is_barred_is_not_asked_and_not_the_last_resort_either() -> None:
+    both = pool(2)
+    barred = {both.endpoints[0].id}
+
+    def why(endpoint: Endpoint) -> str | None:
+        return "hangs" if endpoint.id in barred else None
+
+    gate = Unbarred(Open(), why)
+    for turn in range(4):
+        made, _ = play(plan_of(both), gate=gate, turn=turn)  # type: ignore[arg-type]
+        assert asked(made) == [both.endpoints[1].id]
+    barred.add(both.endpoints[1].id)
+    last = Unbarred(Closed(least_bad=both.endpoints[0].id), why)
+    made, stopped = play(plan_of(both), gate=last)  # type: ignore[arg-type]
+    assert (made, stopped) == ([], Stopped.NOBODY)
+    assert last.ready_at(both.endpoints[0], 1.0) == math.inf

@@ -140,6 +140,8 @@ class StormyPlace(Simulator):
 
     def early(self, headers: list[tuple[bytes, bytes]]) -> list[Step] | None:
         """Answers before the body has come where that is what was drawn."""
+        if not _is_call(headers):
+            return None
         call = _call_of(headers)
         if self._sky.next(call).fault.kind != "early":
             return None
@@ -149,6 +151,8 @@ class StormyPlace(Simulator):
 
     def answer(self, seen: Seen) -> tuple[list[Step], Reply | None]:
         """Answers as it was drawn, and keeps what it meant to say."""
+        if not _is_call(seen.headers):
+            return super().answer(seen)
         heard, trouble = self._sky.strike(self.name, _call_of(seen.headers))
         self.script.append(trouble.fault)
         steps, reply = super().answer(seen)
@@ -163,6 +167,11 @@ def stand(sky: Sky) -> dict[str, list[StormyPlace]]:
     return {
         name: [StormyPlace(name, sky, replica) for replica in range(each.replicas)] for name, each in STANDS.items()
     }
+
+
+def _is_call(headers: Sequence[tuple[bytes, bytes]]) -> bool:
+    """Says whether a request is a caller's; the others are of who looks after the pool's replicas."""
+    return any(name == b"traceparent" for name, _ in headers)
 
 
 def _call_of(headers: Sequence[tuple[bytes, bytes]]) -> int:
@@ -209,6 +218,8 @@ def config_of(
             "location": "nowhere" if variant == "moved" and name == "near" else stand.location,
             "retention": stand.retention,
             "timeouts": {"first_token": short, "idle": short, "total": long},
+            # An outage here is over in a moment, and a barred replica is out for seconds: health looks on.
+            **({"health": {"on_hang": "flag"}} if stand.kind == "vllm" else {}),
         }
         deployments[name] = {"provider": f"at-{name}", "model": name, "price": dict(stand.prices)}
     if "far" in deployments:

@@ -33,6 +33,9 @@ class LeastLoaded:
     def tell(self, key: str, gauges: Gauges) -> None:
         """Gauges are not heeded: our own counts are fresher."""
 
+    def restarted(self, key: str) -> None:
+        """An empty cache is not heeded either."""
+
     def order(self, prompt: Prompt, among: Sequence[str], now: float) -> list[str]:
         """Returns the replicas as a call should try them, best first."""
         self._turn += 1

@@ -29,6 +29,8 @@ class Router(Protocol):
 
     def tell(self, key: str, gauges: Gauges) -> None: ...
 
+    def restarted(self, key: str) -> None: ...
+
     def order(self, prompt: Prompt, among: list[str], now: float) -> list[str]: ...
 
     def reserve(self, key: str, prompt: Prompt, now: float) -> Any: ...
@@ -71,12 +73,6 @@ class Pool:
         grouped = self.endpoints(deployment)
         return tuple(endpoint for key in self.router.order(prompt, list(grouped), now) for endpoint in grouped[key])
 
-    def replicas(self) -> Iterator[tuple[str, Endpoint]]:
-        """Yields each replica with one of its endpoints."""
-        for _, grouped in self._grouped.values():
-            for key, endpoints in grouped.items():
-                yield key, endpoints[0]
-
 
 def _grouped(deployment: Deployment) -> Grouped:
     grouped: Grouped = {}
@@ -91,6 +87,8 @@ class Pools:
 
     def __init__(self) -> None:
         self._pools: dict[str, Pool] = {}
+        self._barred: dict[tuple[str, str], str] = {}
+        self.heard: Callable[[Endpoint, Outcome], None] = _unheard  # who is told how each call to a replica ended
 
     def __bool__(self) -> bool:
         return bool(self._pools)
@@ -128,21 +126,51 @@ class Pools:
         for pool in self:
             pool.router.tell(replica, gauges)
 
-    def replicas(self) -> dict[str, Endpoint]:
-        """Returns one endpoint of each replica that is routed to by what it tells: whom to ask about it."""
-        return dict(each for pool in self if pool.routing == "prefix" for each in pool.replicas())
+    def restarted(self, replica: str) -> None:
+        """Notes that a replica's cache is empty."""
+        for pool in self:
+            pool.router.restarted(replica)
+
+    # -- who gets no calls -------------------------------------------------------------------------------------------
+
+    def bar(self, pool: str, replica: str, why: str) -> None:
+        """Sends a replica (its origin, with all of its ranks) no new calls until it is admitted."""
+        self._barred[pool, replica] = why
+
+    def admit(self, pool: str, replica: str) -> None:
+        """Lets calls go to a replica again."""
+        self._barred.pop((pool, replica), None)
+
+    @property
+    def bars(self) -> bool:
+        """Whether any replica is barred."""
+        return bool(self._barred)
+
+    def barred(self, endpoint: Endpoint) -> str | None:
+        """Returns why a replica gets no calls, or None."""
+        return self._barred.get((endpoint.provider, str(endpoint.origin))) if self._barred else None
+
+    def away(self, deployments: Iterable[Deployment]) -> dict[str, str]:
+        """Returns the deployments that no replica may be asked for now, each with why."""
+        return {
+            deployment.name: "no replica is ready"
+            for deployment in deployments
+            if deployment.pooled is not None and all(self.barred(endpoint) for endpoint in deployment.endpoints)
+        }
 
 
 class Routed:
     """One call's way through pools: in which order it asks, where it has a place, what became of it."""
 
-    __slots__ = ("_call", "_pools", "_prompt", "_ticket")
+    __slots__ = ("_call", "_endpoint", "_pools", "_prompt", "_session", "_ticket")
 
-    def __init__(self, pools: Pools, call: Call) -> None:
+    def __init__(self, pools: Pools, call: Call, session: bytes = b"") -> None:
         self._pools = pools
         self._call = call
+        self._session = session  # the conversation, where a header names it
         self._prompt: tuple[str, Prompt] | None = None  # as the model and salt of this deployment make it
         self._ticket: tuple[Router, Any] | None = None
+        self._endpoint: Endpoint | None = None  # where it is, in a pool
 
     def order(self, deployment: Deployment, now: float) -> tuple[Endpoint, ...] | None:
         """Returns a deployment's endpoints, best first; None where no router has a say. What `attempts` asks."""
@@ -151,6 +179,7 @@ class Routed:
 
     def begin(self, deployment: Deployment, endpoint: Endpoint) -> None:
         """Reserves a place; called with nothing awaited since `order`."""
+        self._endpoint = endpoint if deployment.pooled is not None else None
         pool = self._pools.of(deployment)
         if pool is not None:
             key = replica_of(endpoint)
@@ -166,6 +195,9 @@ class Routed:
 
     def end(self, outcome: Outcome, usage: Usage | None) -> None:
         """Gives the place back and tells what the answer teaches; called once after each `begin`, whatever happened."""
+        if self._endpoint is not None:
+            self._pools.heard(self._endpoint, outcome)
+            self._endpoint = None
         if self._ticket is None:
             return
         (router, ticket), self._ticket = self._ticket, None
@@ -186,7 +218,7 @@ class Routed:
             salt = deployment.pooled.salt(call.tenant) if deployment.pooled is not None else ""
             scope = f"{deployment.model}\0{salt}".encode()
             has_media = call.has_media or call.form is not None
-            read = prompt_of(call.body, scope, stream=call.stream, has_media=has_media)
+            read = prompt_of(call.body, scope, stream=call.stream, has_media=has_media, session=self._session)
             self._prompt = deployment.name, read
         return self._prompt[1]
 
@@ -201,5 +233,14 @@ ROUTINGS: Final[Mapping[str, Callable[[Iterable[str]], Router]]] = {
 
 def replica_of(endpoint: Endpoint) -> str:
     """Returns the name of the replica behind an endpoint: the same in every gateway."""
-    rank = next((value.decode("latin-1") for name, value in endpoint.auth if name == RANK_HEADER), "")
-    return f"{endpoint.origin}#{rank}" if rank else str(endpoint.origin)
+    rank = rank_of(endpoint)
+    return str(endpoint.origin) if rank is None else f"{endpoint.origin}#{rank}"
+
+
+def rank_of(endpoint: Endpoint) -> str | None:
+    """Returns the data-parallel rank that an endpoint is pinned to, where it is."""
+    return next((value.decode("latin-1") for name, value in endpoint.auth if name == RANK_HEADER), None)
+
+
+def _unheard(endpoint: Endpoint, outcome: Outcome) -> None:
+    """Hears of a call and does nothing."""

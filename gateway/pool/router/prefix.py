@@ -129,7 +129,9 @@ class PrefixRouter:
 
     def restarted(self, key: str) -> None:
         """Forgets what a replica had in its cache: it was started anew, slept, or its cache was reset."""
-        replica = self.replicas[key]
+        replica = self.replicas.get(key)
+        if replica is None:
+            return
         self._looked_up = None
         self.index.discard(replica.bit)
         replica.confidence = replica.stretch = 1.0

@@ -49,22 +49,25 @@ class _Body(msgspec.Struct, gc=False):
 _read: Final = msgspec.json.Decoder(_Body).decode
 
 
-def prompt_of(body: bytes, scope: bytes, *, stream: bool = True, has_media: bool = False) -> Prompt:
-    """Reads a request's body; `scope` is what keeps caches apart: the model, the tenant's salt.
+def prompt_of(
+    body: bytes, scope: bytes, *, stream: bool = True, has_media: bool = False, session: bytes = b""
+) -> Prompt:
+    """Reads a request's body; `scope` is what keeps caches apart: the model (a LoRA adapter is one), the tenant's salt.
 
-    A conversation is named by `session_id` (vLLM's own), `prompt_cache_key` or `user`.
+    A conversation is named by `session_id` or the header of that name (`session`; both are vLLM's own),
+    `prompt_cache_key` or `user`.
     """
     try:
         read = _read(body)
     except (msgspec.DecodeError, RecursionError):
         return Prompt(min(len(body), _MEDIA_BYTES), stream=stream, has_media=True)
     text = b"".join((read.tools, read.system, read.instructions, read.messages, read.input, read.prompt))
-    named = bytes(read.session_id or read.prompt_cache_key or read.user)
+    named = bytes(read.session_id) or session or bytes(read.prompt_cache_key or read.user)
     size = min(len(text), _MEDIA_BYTES) if has_media else len(text)
     # What is shorter than a block is no prefix worth finding again; it still has a home, where nobody is busy.
     mark = blake2b(scope + b"\0" + text[:BLOCK_BYTES], digest_size=8).digest()
-    session = hash((scope, named)) if named and named != b"null" else 0
-    return Prompt(size, chained(text, scope), mark, session, stream, has_media)
+    conversation = hash((scope, named)) if named and named != b"null" else 0
+    return Prompt(size, chained(text, scope), mark, conversation, stream, has_media)
 
 
 def chained(text: bytes, scope: bytes) -> tuple[int, ...]:

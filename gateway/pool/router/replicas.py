@@ -16,7 +16,9 @@ class Gauges(msgspec.Struct, frozen=True, gc=False):
     """What /metrics said at `at` (the router's seconds): summed over the engines of one replica.
 
     `running` and `waiting` hold everybody's requests, those of other gateways too; `kv_usage` is 0 to 1; `kv_tokens` of
-    0 is unknown. `born_at` is the process's start (`process_start_time_seconds`), 0 where it is not told.
+    0 is unknown. `born_at` is the process's start (`process_start_time_seconds`), 0 where it is not told. `steps` are
+    those of the engines since then (-1: not told); `itl_s` is the time between tokens, summed over `itl_count` of them.
+    An engine that is `asleep` has given its memory back.
     """
 
     at: float
@@ -25,6 +27,10 @@ class Gauges(msgspec.Struct, frozen=True, gc=False):
     kv_usage: float = 0.0
     kv_tokens: int = 0
     born_at: float = 0.0
+    steps: int = -1
+    itl_s: float = 0.0
+    itl_count: int = 0
+    asleep: bool = False
 
 
 class Replica:

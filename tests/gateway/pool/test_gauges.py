@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-from contextlib import suppress
-
 import msgspec
 
-from gateway.core.types import Deployment, Endpoint, Origin, Pooled
-from gateway.pool.gauges import follow, read
-from gateway.pool.router import Pools
-from gateway.simulator import Simulator
+from gateway.pool.gauges import read
 from gateway.simulator.vllm import Metrics, Vitals
-from gateway.upstream.http1 import Http1Transport
-from gateway.wiring.pools import pages
-from tests.patience import until
 
-PAGE = """
+PAGE = b"""
 # HELP vllm:num_requests_running Number of requests in model execution batches.
 # TYPE vllm:num_requests_running gauge
 vllm:num_requests_running{engine="0",model_name="m"} 3.0
@@ -44,30 +35,10 @@ def test_a_rank_has_its_own() -> None:
 
 
 def test_a_page_of_anything_else_is_of_nothing() -> None:
-    assert read("<html>\nvllm:num_requests_running NaN\nvllm:num_requests_waiting{ 3", 1.0) == read("", 1.0)
+    assert read(b'<html>\nvllm:num_requests_running{a="b"} NaN\nvllm:num_requests_waiting{ 3', 1.0) == read(b"", 1.0)
 
 
 def test_the_simulators_page_is_read_as_it_is_meant() -> None:
-    page = Metrics().page("m", Vitals(2, 3, 0.5, 7.0, blocks=10, block_tokens=16)).decode()
+    page = Metrics().page("m", Vitals(2, 3, 0.5, 7.0, blocks=10, block_tokens=16, steps=4))
     gauges = read(page, 1.0)
-    assert msgspec.structs.astuple(gauges) == (1.0, 2, 3, 0.5, 160, 7.0)
-
-
-async def test_replicas_are_asked_and_those_that_do_not_answer_stop_nobody() -> None:
-    async with Simulator(wire="vllm") as lives, Simulator(wire="openai") as mute:
-        origins = [Origin("http", each.host, each.port) for each in (lives, mute)] + [Origin("http", "127.0.0.1", 9)]
-        endpoints = tuple(
-            Endpoint(f"d#{at}", "d", "lab", origin, transport="http1") for at, origin in enumerate(origins)
-        )
-        pools = Pools()
-        pools.watch([Deployment("d", "lab", "vllm", "m", "vllm", b"/v1", endpoints, pooled=Pooled("prefix"))])
-        transport = Http1Transport()
-        following = asyncio.create_task(follow(pools, pages({"http1": transport}), 0.01))
-        replicas = next(iter(pools)).router.replicas  # type: ignore[attr-defined]
-        await until(lambda: replicas[str(origins[0])].gauges is not None)
-        assert replicas[str(origins[0])].gauges.kv_tokens == 8192 * 16
-        assert replicas[str(origins[1])].gauges is replicas[str(origins[2])].gauges is None
-        following.cancel()
-        with suppress(asyncio.CancelledError):
-            await following
-        await transport.aclose()
+    assert msgspec.structs.astuple(gauges) == (1.0, 2, 3, 0.5, 160, 7.0, 4, 0.0, 0, False)

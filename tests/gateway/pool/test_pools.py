@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 
+import msgspec
 import pytest
 
 from gateway.core.errors import Reason
@@ -192,3 +193,53 @@ def test_only_a_word_of_cached_tokens_teaches_that_there_were_none(usage: Usage,
     router = next(iter(pools)).router
     assert isinstance(router, PrefixRouter)
     assert (min(replica.confidence for replica in router.replicas.values()) == 1.0) is trusted
+
+
+def test_an_adapter_of_the_same_replicas_has_prefixes_of_its_own() -> None:
+    base = deployment("base")
+    lora = msgspec.structs.replace(base, name="lora", model="base-lora")
+    pools = pools_of(base, lora)
+    answered(pools, base, call())
+    router = next(iter(pools)).router
+    assert isinstance(router, PrefixRouter)
+    of = {each.name: Routed(pools, call())._read(each) for each in (base, lora)}
+    assert router.index.leading(of["base"].blocks)
+    assert not router.index.leading(of["lora"].blocks)
+
+
+def test_a_conversation_is_named_by_a_header_too() -> None:
+    where = deployment()
+    pools = pools_of(where)
+    named, other, unnamed = (Routed(pools, call(), session)._read(where) for session in (b"s-1", b"s-2", b""))
+    assert named.session == Routed(pools, call("else"), b"s-1")._read(where).session
+    assert len({named.session, other.session, unnamed.session}) == 3
+    assert unnamed.session == 0
+
+
+def test_who_is_barred_gets_no_calls_until_it_is_admitted_and_a_pool_without_members_is_away() -> None:
+    where = deployment(replicas=2, ranks=2)
+    pools = pools_of(where)
+    assert not pools.bars
+    assert pools.barred(where.endpoints[0]) is None
+    pools.bar("lab", "http://10.0.0.0:8000", "hangs")
+    assert [pools.barred(each) for each in where.endpoints] == ["hangs", "hangs", None, None]
+    assert pools.away([where]) == {}
+    pools.bar("lab", "http://10.0.0.1:8000", "gone")
+    assert pools.away([where]) == {"pool": "no replica is ready"}
+    pools.admit("lab", "http://10.0.0.0:8000")
+    pools.admit("lab", "http://10.0.0.0:8000")
+    assert pools.away([where]) == {}
+    assert pools.bars
+
+
+def test_who_watches_is_told_how_each_call_ended_and_where() -> None:
+    where = deployment()
+    pools = pools_of(where)
+    told: list[tuple[str, Reason | None]] = []
+    pools.heard = lambda endpoint, outcome: told.append((endpoint.id, outcome.reason))
+    at = answered(pools, where, call())
+    routed = Routed(pools, call())
+    routed.begin(where, where.endpoints[1])
+    routed.end(Outcome(2.0, 0.0, Reason.CONNECT), None)
+    routed.end(Outcome(3.0, 0.0, Reason.CONNECT), None)
+    assert told == [(at.id, None), (where.endpoints[1].id, Reason.CONNECT)]
