@@ -12,6 +12,8 @@ from typing import Any, Final
 import httpx
 
 from gateway.pool.supervisor.processes import Known, Mark, lives, marked
+from gateway.wiring.launched import specs_of
+from gateway.wiring.runtime import read_config
 from tests.patience import until
 from tests.stories.house import House, Place, config_of
 
@@ -62,9 +64,15 @@ class Pool:
         page = httpx.get(f"{self.house.url}/readyz", verify=False).json()
         return str(page.get("pools", {}).get(self.name, ""))
 
-    async def ready(self, count: int, of: int | None = None) -> None:
-        """Waits until so many replicas are ready, and no more are there."""
-        await until(lambda: self.told().startswith(f"{count} of {of or count} replicas ready"), self.within_s)
+    async def ready(self, count: int, *, by_config: bool = True) -> None:
+        """Waits until so many replicas are ready, and no more are there; all of them as the config says."""
+        (spec,) = specs_of(read_config(self.house.path, {})).values()
+
+        def is_so() -> bool:
+            hashes = {slot["config_hash"] for slot in self.slots().values()}
+            return self.told() == f"{count} of {count} replicas ready" and (not by_config or hashes == {spec.hash})
+
+        await until(is_so, self.within_s)
 
     def events(self, what: str, since: int = 0) -> list[dict[str, Any]]:
         """Returns what befell replicas, by its word."""

@@ -180,7 +180,7 @@ async def test_a_rollout_stops_at_a_replica_that_is_of_no_use_and_the_old_ones_s
     await lasting.house.reload(lasting.config(args=["--max-model-len", "65536"]))
     await until(lambda: lasting.events("rollout_stopped", since), WITHIN_S)
     assert "--max-model-len 4096" in lasting.events("rollout_stopped", since)[0]["why"]
-    await lasting.ready(2)
+    await lasting.ready(2, by_config=False)
     assert lasting.pids() == before
     assert (await world.chat(max_tokens=2)).status == 200
 
