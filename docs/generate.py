@@ -309,7 +309,7 @@ def provider_kinds() -> str:
     for kind, wire in WIRES.items():
         url = f"`{wire.base_url}`" if wire.base_url else "none: it runs in the process"
         if wire.base_url is None and kind != "simulator":
-            url = "required" if kind != "vllm" else "`base_url` or `endpoints` required"
+            url = "required" if kind != "vllm" else "`pool`, `endpoints` or `base_url` required"
             url = "`endpoint` required" if "endpoint" in wire.settings else url
         families = ", ".join(sorted(wire.serves))
         rows.append([f"`{kind}`", url, "required" if wire.needs_key else "optional", families, wire.adapter().name])

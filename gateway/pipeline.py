@@ -13,6 +13,7 @@ import random
 import secrets
 import time
 from collections.abc import Mapping
+from functools import partial
 
 import msgspec
 import structlog
@@ -20,7 +21,7 @@ import structlog
 from gateway.accounting.ledger import Ledger
 from gateway.accounting.trace import Trace
 from gateway.admission import Admission
-from gateway.attempts import TABLE, RetryBudget, Unbarred, attempts
+from gateway.attempts import TABLE, RetryBudget, Unbarred, attempts, in_order
 from gateway.booking import Booking
 from gateway.breakers import Breakers
 from gateway.cache import Flights
@@ -40,7 +41,8 @@ from gateway.core.errors import (
 )
 from gateway.core.forms import Form
 from gateway.core.money import Usage
-from gateway.core.types import Attempt, Call, Endpoint, Headers, Outcome, Principal, Request
+from gateway.core.policy import View
+from gateway.core.types import Attempt, Call, Endpoint, Headers, Outcome, Plan, Principal, Request
 from gateway.encode import encoded
 from gateway.kept import KeptAnswers, Standing
 from gateway.measure import Measurements
@@ -190,17 +192,9 @@ class Pipeline:
         )
         view = measurements.view(now, self._draw())
         away = services.breakers.unavailable(snapshot.deployments, now)
-        if services.pools.bars:
-            away = {**away, **services.pools.away(snapshot.deployments)}
         if standing is not None and standing.deployment is not None:
             away = {}  # there is one place to ask: resting or not, it is tried
-        try:
-            plan = snapshot.routing.plan(request, view, away)
-        except Overloaded:
-            if not away:
-                raise
-            # Everybody rests: the one that has rested longest is tried rather than fail at once (`least_bad`).
-            plan = snapshot.routing.plan(request, view)
+        plan = self._choose(snapshot, request, view, away)
         if standing is not None:
             plan = standing.pinned(plan)
         trace.plan = plan
@@ -212,6 +206,18 @@ class Pipeline:
         if call.form is not None:
             _hold_to(call.form, run)
         return run
+
+    def _choose(self, snapshot: Snapshot, request: Request, view: View, resting: Mapping[str, str]) -> Plan:
+        unready = self.services.pools.standing.away
+        try:
+            return snapshot.routing.plan(request, view, {**resting, **unready} if unready else resting)
+        except Overloaded as error:
+            if resting:
+                # Everybody rests: the one that has rested longest is tried rather than fail at once (`least_bad`).
+                return self._choose(snapshot, request, view, {})
+            if unready:
+                error.retry_after_s = self.services.pools.standing.retry_after_s(view.now)
+            raise
 
     async def _answer(self, run: Run, reply: Reply) -> None:
         """Tries candidates until one has answered; a call that is cancelled on the way is booked all the same."""
@@ -309,7 +315,8 @@ class Pipeline:
             if deployment.pooled is not None:
                 principal = run.trace.principal
                 run.call = msgspec.structs.replace(run.call, tenant=principal.team or principal.key)
-                run.routed = Routed(self.services.pools, run.call, _session(run.given))
+                spread = partial(in_order, turn=self._serial, in_flight=self.services.measurements.at_endpoints)
+                run.routed = Routed(self.services.pools, run.call, _session(run.given), spread)
                 return
 
     async def _try(self, run: Run, attempt: Attempt, reply: Reply) -> UpstreamError | None:

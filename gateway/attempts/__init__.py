@@ -25,7 +25,7 @@ from gateway.core.types import Attempt, Outcome, Plan
 _NOTHING: Final[Mapping[str, int]] = MappingProxyType({})
 _ANSWERED: Final = Stopped.ANSWERED  # a member of an enum, looked up on its class, costs ten times a name
 
-__all__ = ["LESSONS", "TABLE", "Gate", "Order", "RetryBudget", "Stopped", "Unbarred", "attempts"]
+__all__ = ["LESSONS", "TABLE", "Gate", "Order", "RetryBudget", "Stopped", "Unbarred", "attempts", "in_order"]
 
 
 def attempts(
@@ -53,7 +53,7 @@ def attempts(
     number, wait_s, course = 1, 0.0, None
     for deployment in plan.candidates:
         endpoints = order(deployment, now) if order is not None else None
-        for endpoint in endpoints or in_order(deployment.endpoints, turn, in_flight):
+        for endpoint in in_order(deployment.endpoints, turn, in_flight) if endpoints is None else endpoints:
             if gate.admits(endpoint, now):
                 break
         else:

@@ -52,7 +52,8 @@ class Gate(Protocol):
         ...
 
 
-# Returns a deployment's endpoints best first, or None where it has no say; asked anew after each failure.
+# Returns those of a deployment's endpoints that may be asked, best first, or None where it has no say; asked anew after
+# each failure.
 Order = Callable[[Deployment, float], "tuple[Endpoint, ...] | None"]
 Step = tuple[Deployment, Endpoint, float]  # whom to ask, after how many seconds
 
@@ -207,7 +208,9 @@ class Course:
             if not self._suits(deployment):
                 continue
             endpoints = self._order(deployment, now) if self._order is not None else None
-            for endpoint in endpoints or in_order(deployment.endpoints, self._turn, self._in_flight):
+            if endpoints is None:
+                endpoints = in_order(deployment.endpoints, self._turn, self._in_flight)
+            for endpoint in endpoints:
                 if endpoint.id not in self._closed:
                     yield deployment, endpoint
 

@@ -12,6 +12,7 @@ from gateway.config import Loaded
 from gateway.core.money import Price, usd
 from gateway.core.types import Deployment
 from gateway.wiring.compile import Compiled
+from gateway.wiring.launched import announced
 from gateway.wiring.runtime import dry_compile, read_config
 
 
@@ -36,6 +37,8 @@ def _show(loaded: Loaded, compiled: Compiled) -> None:
         click.echo(
             f"  {name:<14} {provider.kind:<18} location {provider.place:<12} retention {provider.keeps:<8} {state}"
         )
+    for line in announced(loaded):
+        click.echo(f"  {line}")
     click.echo("\ndeployments, and dollars per million tokens")
     for deployment in compiled.snapshot.deployments:
         click.echo(

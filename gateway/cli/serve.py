@@ -10,6 +10,7 @@ import click
 import uvloop
 
 from gateway.cli.options import Address, config_option, told
+from gateway.wiring.launched import announced
 from gateway.wiring.runtime import VERSION, Runtime
 from gateway.wiring.serve import serve
 
@@ -38,6 +39,8 @@ def _ready(runtime: Runtime, host: str, port: int, admin_key: str | None) -> Non
         why = loaded.disabled.get(name)
         state = f"disabled, {why}" if why else "enabled"
         click.echo(f"  {name:<12} {provider.kind:<18} {models:<24} {state}")
+    for line in announced(loaded):
+        click.echo(f"  {line}")
     for warning in runtime.compiled.warnings:
         click.echo(f"  warning: {warning}")
     if loaded.config.auth == "open":

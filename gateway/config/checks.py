@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 from urllib.parse import urlsplit
 
+from gateway.config import launched
 from gateway.config.document import Path
 from gateway.config.models import Config
 from gateway.config.own_gpus import OWN_GPUS
@@ -18,7 +19,7 @@ Problem = tuple[Path, str]
 
 RESERVED: Final = {"deployments": "auto", "guarantees": "clearance"}
 _POOLS_OWN: Final = OWN_GPUS | {
-    "discover", "exact_usage", "health", "routing", "data_parallel_ranks", "prefix_cache"
+    "discover", "pool", "exact_usage", "health", "routing", "data_parallel_ranks", "prefix_cache"
 }  # fmt: skip
 
 
@@ -137,19 +138,26 @@ def _provider(path: Path, provider: Provider, kinds: Mapping[str, Kind], config:
         yield (*path, "kind"), f"the kind {provider.kind!r} is not known{meant(provider.kind, kinds)}"
         return
     if provider.kind == "simulator":
-        for field in ("base_url", "endpoints", "api_key", "api_keys", "proxy", "ca_file", "cert_file"):
+        for field in ("base_url", "endpoints", "pool", "api_key", "api_keys", "proxy", "ca_file", "cert_file"):
             if field in provider.model_fields_set:
                 yield (*path, field), f"a simulator runs here and takes no {field}"
     elif provider.endpoints and provider.kind != "vllm":
         yield (*path, "endpoints"), "only the kind vllm takes endpoints: write base_url"
     elif provider.kind != "vllm" and (own := sorted(_POOLS_OWN & provider.model_fields_set)):
         yield (*path, own[0]), f"only the kind vllm takes {own[0]}"
+    elif provider.pool is not None and (other := sorted({"base_url", "endpoints"} & provider.model_fields_set)):
+        yield (*path, other[0]), f"write pool or {other[0]}, not both: replicas are launched here, or found"
+    elif provider.pool is not None and provider.api_keys:
+        yield (*path, "api_keys"), "replicas that are launched here take one key: write api_key"
     elif provider.endpoints and provider.base_url is not None:
         yield (*path, "endpoints"), "write endpoints or base_url, not both"
     elif "endpoint" in kind.settings and provider.endpoint is not None and provider.base_url is not None:
         yield (*path, "endpoint"), "write endpoint or base_url, not both"
+    elif provider.pool is not None:
+        models = [each.model for each in config.deployments.values() if each.provider == path[-1]]
+        yield from launched.problems((*path, "pool"), str(path[-1]), provider.pool, models)
     elif kind.needs_base_url and not provider.endpoints and provider.base_url is None and provider.endpoint is None:
-        either = "endpoints or base_url" if provider.kind == "vllm" else "base_url"
+        either = "pool, endpoints or base_url" if provider.kind == "vllm" else "base_url"
         either = "endpoint" if "endpoint" in kind.settings else either
         yield path, f"the kind {provider.kind} has no server of its own: {either} is required"
     elif kind.needs_region and provider.base_url is None and provider.region is None:

@@ -26,7 +26,6 @@ LATER: Final = (
     "hedge",
     "redact",
     "shadow",
-    "pool",
     "priority",
     "rate_limits",
     "gpu_hour_usd",

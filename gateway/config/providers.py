@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field
 
 from gateway.config.clouds import CloudSettings
 from gateway.config.health import Health
+from gateway.config.launched import LaunchedPool
 from gateway.config.own_gpus import OwnGpus
 from gateway.config.secret import Secret
 from gateway.config.section import Section
@@ -87,6 +88,9 @@ class Provider(OwnGpus, CloudSettings):
         "replica, asked again every 5 s.",
     )
     health: Health = Field(default=Health(), description="For `vllm`: how its replicas are watched.")
+    pool: LaunchedPool | None = Field(
+        default=None, description="For `vllm`: replicas that are launched here, instead of `base_url` or `endpoints`."
+    )
     routing: Routing | None = Field(
         default=None,
         description="For `vllm`: which replica a call goes to. `two_choices` (the default) and `least_loaded`: by "

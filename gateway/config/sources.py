@@ -81,8 +81,8 @@ class Sources:
             secret = Secret(None if missing or not text else text, value)
             if not credential:
                 self.problems.extend((path, f"the environment variable {name} is not set") for name in missing)
-        # An identity's JSON is for its issuer alone, and has lines.
-        sent = path[0] == "providers" and path[2] != "credentials"
+        # An identity's JSON is for its issuer alone, and has lines; variables go to a process.
+        sent = path[0] == "providers" and path[2] not in ("credentials", "pool")
         if secret.present and sent and not _fits_a_header(secret.reveal()):
             self.problems.append((path, "this holds a character that cannot go into a header"))
         return secret
@@ -133,6 +133,8 @@ class Sources:
 def _is_secret(path: Path) -> bool:
     """Says whether a secret may stand here; a test holds this against the models."""
     if path in (("shared", "url"), ("store", "url")):
+        return True
+    if len(path) == 5 and path[0] == "providers" and path[2:4] == ("pool", "env"):
         return True
     if len(path) < 3 or path[0] != "providers" or path[2] not in _SECRETS:
         return False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import msgspec
 
@@ -19,13 +19,16 @@ def health() -> Handler:
     return handle
 
 
-def readiness(problems: Callable[[], list[str]]) -> Handler:
-    """Returns a handler that answers 503, with the reasons, while new calls should go elsewhere."""
+def readiness(problems: Callable[[], list[str]], pools: Callable[[], Mapping[str, str]]) -> Handler:
+    """Returns a handler that answers 503, with the reasons, while new calls should go elsewhere.
+
+    How `pools` stand is told, where any are launched here, and changes nothing.
+    """
 
     async def handle(scope: Message, receive: Receive, send: Send) -> None:
-        found = problems()
-        body = msgspec.json.encode({"status": "not ready" if found else "ready", "problems": found})
-        await answer(send, 503 if found else 200, body, [JSON])
+        found, told = problems(), pools()
+        said = {"status": "not ready" if found else "ready", "problems": found} | ({"pools": told} if told else {})
+        await answer(send, 503 if found else 200, msgspec.json.encode(said), [JSON])
 
     return handle
 

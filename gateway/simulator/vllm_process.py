@@ -39,6 +39,9 @@ FAULTS: Final = {
     "hang": "`hang=2s`: the engine stands still so long after the first request came; `/health` goes on saying 200",
     "dead-engine": "`dead-engine=2s`: the engine dies so long after the first request came; then `/health` is 503",
     "deaf": "SIGTERM is not heeded",
+    "unnoticed": "`unnoticed=load` (or `profile`, `graphs`): the engine fails in this phase, and its server lives on",
+    "split": "the engine is a process of its own: where that dies, so does the server, 5 s later; where the server is "
+    "killed, it lives on (`split=stray`: in a session of its own)",
 }
 
 
@@ -98,10 +101,19 @@ class Process:
         self.flags = flags
         self.faults = faults
         self.hardware = hardware
+        self._engine = _fork_engine(stray=faults["split"] == "stray") if "split" in faults else None
         self._ending = asyncio.Event()
 
     async def live(self) -> int:
         """Returns the process's exit status."""
+        try:
+            return await self._live()
+        finally:
+            if self._engine is not None:
+                with suppress(ProcessLookupError):
+                    os.kill(self._engine, signal.SIGKILL)
+
+    async def _live(self) -> int:
         loop = asyncio.get_running_loop()
         if "deaf" in self.faults:
             loop.add_signal_handler(signal.SIGTERM, lambda: None)
@@ -170,6 +182,10 @@ class Process:
         _say(f"Starting vLLM server on {told}")
 
     async def _phase(self, name: str) -> None:
+        if self.faults.get("unnoticed") == name:
+            _say("EngineCore failed to start.", engine=True, level="ERROR")
+            _say("RuntimeError: CUDA error: an illegal memory access was encountered", engine=True, level="ERROR")
+            await asyncio.Event().wait()
         if self.faults.get("stuck") == name:
             while True:
                 await asyncio.sleep(10)
@@ -216,6 +232,11 @@ class Process:
     async def _go_wrong(self, simulator: Simulator) -> int:
         """Returns the status with which the process ends by itself; ends otherwise only by being cancelled."""
         faults = self.faults
+        if self._engine is not None:
+            while not _ended(self._engine):
+                await asyncio.sleep(0.02)
+            self._engine = None
+            return await self._die(simulator)
         while not simulator.in_flight:
             await asyncio.sleep(0.005)
         if "killed" in faults:
@@ -226,16 +247,19 @@ class Process:
             simulator.driver.frozen = True
         if "dead-engine" in faults:
             await asyncio.sleep(seconds(faults["dead-engine"] or "0"))
-            _say("EngineCore encountered a fatal error.", engine=True, level="ERROR")
-            simulator.die()
-            await asyncio.sleep(5)  # vLLM's watchdog ends the server then
-            return 1
+            return await self._die(simulator)
         if faults.get("oom") == "run":
             _say("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 1.00 GiB.", engine=True, level="ERROR")
             _say("EngineCore encountered a fatal error.", engine=True, level="ERROR")
             return 1
         await asyncio.Event().wait()
         return 0
+
+    async def _die(self, simulator: Simulator) -> int:
+        _say("EngineCore encountered a fatal error.", engine=True, level="ERROR")
+        simulator.die()
+        await asyncio.sleep(5)  # vLLM's watchdog ends the server then
+        return 1
 
     async def _end(self, simulator: Simulator) -> int:
         """Ends as SIGTERM asks: what is running is drained for so long, or given up at once."""
@@ -252,6 +276,21 @@ class Process:
         await asyncio.sleep(0.05)
         _uvicorn("Shutting down")
         return 0
+
+
+def _fork_engine(*, stray: bool) -> int:
+    """Starts a process that does nothing, in the place of an engine; returns its number."""
+    child = os.fork()
+    if child == 0:
+        if stray:
+            os.setsid()
+        while True:
+            signal.pause()
+    return child
+
+
+def _ended(child: int) -> bool:
+    return os.waitpid(child, os.WNOHANG) != (0, 0)
 
 
 def _say(line: str, *, engine: bool = False, level: str = "INFO") -> None:
@@ -281,7 +320,7 @@ def main(arguments: Sequence[str]) -> int:
     if "--version" in arguments:
         print(VERSION)
         return 0
-    if "--help" in arguments or not arguments or arguments[0] != "serve":
+    if any(argument.startswith("--help") for argument in arguments) or not arguments or arguments[0] != "serve":
         print("usage: vllm serve [model_tag] " + " ".join(f"[--{flag}]" for flag in _HELP))
         return 0
     return asyncio.run(Process(read(arguments[1:]), wanted(dict(os.environ))).live())

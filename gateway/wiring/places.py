@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from itertools import product
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final, NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
@@ -134,12 +135,14 @@ def places_of(
     simulator: Callable[[], Origin],
     addresses: Addresses = _nowhere,
     *,
+    launched: Mapping[str, Sequence[Origin]] = MappingProxyType({}),
     measured: Mapping[str, float] = _UNMEASURED,
 ) -> Places:
     """Compiles every deployment; a price that is unknown where none is given is a problem, never zero.
 
-    `addresses` of a name stand in its place, where a provider discovers its replicas and they are known. `measured` is,
-    by provider, how many times its estimate a pool does.
+    `addresses` of a name stand in its place, where a provider discovers its replicas and they are known. `launched` are
+    those of replicas that are launched here, by provider; `measured` is, by provider, how many times its estimate a
+    pool does.
     """
     config = loaded.config
     adapters = {name: WIRES[provider.kind].adapter() for name, provider in config.providers.items()}
@@ -164,7 +167,7 @@ def places_of(
             places.notes.extend((("deployments", name), f"price of {name!r}: {note}") for note in facts.notes)
         wire = WIRES[provider.kind]
         _check_endpoints(name, deployment, provider.kind, wire, places)
-        urls = _urls(provider, wire, simulator, addresses)
+        urls = _urls(provider, wire, simulator, addresses, launched.get(deployment.provider, ()))
         places.adapters[name] = adapter
         places.deployments[name] = Deployment(
             name=name,
@@ -282,10 +285,16 @@ def _found(url: SplitResult, addresses: Addresses) -> list[SplitResult]:
 
 
 def _urls(
-    provider: written.Provider, wire: Wire, simulator: Callable[[], Origin], addresses: Addresses
+    provider: written.Provider,
+    wire: Wire,
+    simulator: Callable[[], Origin],
+    addresses: Addresses,
+    launched: Sequence[Origin],
 ) -> list[SplitResult]:
     if provider.kind == SIMULATOR:
         return [urlsplit(f"{simulator()}/v1")]
+    if provider.pool is not None:
+        return [urlsplit(f"{origin}{wire.path}") for origin in launched]
     usual = (wire.base_url or "").replace("{region}", provider.region or "")
     if wire.address is not None:
         usual = wire.address(provider.region)

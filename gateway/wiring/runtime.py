@@ -36,13 +36,15 @@ from gateway.pool.events import EventRing
 from gateway.pool.health import Watcher
 from gateway.pool.health.devices import Nvml
 from gateway.pool.router import Pools
-from gateway.pool.states import Control
+from gateway.pool.supervisor import Supervisor
 from gateway.prices import Catalogue
 from gateway.simulator import Simulator
 from gateway.state.cache import MemoryResponseCache, ResponseCache
 from gateway.state.protocols import KeyRow, KeyStore, Store, StoreUnavailable
 from gateway.telemetry import Telemetry, names
 from gateway.telemetry.history import EVERY_S, History
+from gateway.upstream.http1 import Http1Transport
+from gateway.wiring import launched
 from gateway.wiring.compile import Compiled, compile_config
 from gateway.wiring.kinds import KINDS, SIMULATOR
 from gateway.wiring.labels import DETECTORS
@@ -65,7 +67,12 @@ def read_config(path: Path, environ: Mapping[str, str]) -> Loaded:
 def dry_compile(loaded: Loaded, stored: KeyStore | None = None) -> Compiled:
     """Compiles a config as if to serve it, opening nothing; raises ConfigError."""
     places = places_of(
-        loaded, Catalogue(datetime.now(UTC).date()), Transports(), Signers(), lambda: Origin("http", "127.0.0.1", 9)
+        loaded,
+        Catalogue(datetime.now(UTC).date()),
+        Transports(),
+        Signers(),
+        lambda: Origin("http", "127.0.0.1", 9),
+        launched=launched.supposed(loaded),
     )
     return compile_config(loaded, places, stored.keys() if stored is not None else (), MemoryResponseCache(0, 0.0), 0)
 
@@ -98,7 +105,10 @@ class Runtime:
         self._following: asyncio.Task[None] | None = None
         self._cached: ResponseCache | None = None
         self._cached_by: object = None
-        self.control: Control | None = None  # of pools that are launched here
+        self._pools = Pools()
+        self._aside = Http1Transport()  # for what is asked of replicas beside calls
+        around = launched.surroundings(self._pools, self._aside, self.events, environ)
+        self.supervisor = Supervisor(around, self.reload)
         self._known_keys = -1  # the version of `_keys`; negative before there were any
         self._keys: Sequence[KeyRow] = ()
         self._unkept: list[Price] = []  # prices that the store is still to be given
@@ -128,13 +138,14 @@ class Runtime:
                 sync_interval_s=config.store.sync_interval,
             )
         except (ConfigError, StoreUnavailable):
+            await self.supervisor.stop()
             self.store.close()
             raise
         ledger = Ledger(journal, self.store)
         ledger.start()
         kept = KeptAnswers(self.store, KeptContent(ResponsesWire()))
         kept.start()
-        pools, measurements = Pools(), Measurements()
+        measurements = Measurements()
         self.services = Services(
             transports=self._transports,
             signers=self._signers,
@@ -146,18 +157,18 @@ class Runtime:
             ledger=ledger,
             telemetry=telemetry,
             kept=kept,
-            pools=pools,
+            pools=self._pools,
         )
-        self.pool = PoolWatch(pools, measurements, self.services.breakers, self.events, self.control)
+        self.pool = PoolWatch(self._pools, measurements, self.services.breakers, self.events, self.supervisor)
         self._watcher = Watcher(
-            pools,
+            self._pools,
             Replicas(self._transports, self.pool.fleet.heard),
             measurements.at_endpoints,
             self.events,
-            self.control,
+            self.supervisor,
             Nvml(),
         )
-        self.services.pools.heard = self._watcher.hear
+        self._pools.heard = self._watcher.hear
         self._observe()
         self.history = History(telemetry.metrics)
         self.pipeline = Pipeline(self.services, compiled.snapshot)
@@ -175,6 +186,8 @@ class Runtime:
             await asyncio.wait([self._following])
         await self.pool.close()
         await self._watcher.aclose()
+        await self.supervisor.stop()
+        await self._aside.aclose()
         await self.services.flights.close()
         for transport in self._transports.values():
             await transport.aclose()
@@ -254,6 +267,10 @@ class Runtime:
             found.append(f"receipts wait in the journal: {self.services.ledger.mover.trouble}")
         return found
 
+    def notes(self) -> dict[str, str]:
+        """Says how launched pools stand; calls that can go elsewhere are served meanwhile."""
+        return launched.notes(self.supervisor.status(), launched.specs_of(self.loaded))
+
     # ------------------------------------------------------------------------------------------------------------
 
     async def _readdress(self) -> None:
@@ -275,10 +292,13 @@ class Runtime:
         if any(provider.kind == SIMULATOR for provider in config.providers.values()) and self._simulator is None:
             self._simulator = Simulator()
             await self._simulator.listen()
-        number = self._revision + 1 if revision is None else revision
-        return await asyncio.to_thread(self._compile_now, loaded, await self._cache_for(config), number)
+        revision = self._revision + 1 if revision is None else revision
+        replicas = launched.prepared(self.supervisor, loaded)
+        return await asyncio.to_thread(self._compile_now, loaded, await self._cache_for(config), revision, replicas)
 
-    def _compile_now(self, loaded: Loaded, cached: ResponseCache, revision: int) -> Compiled:
+    def _compile_now(
+        self, loaded: Loaded, cached: ResponseCache, revision: int, replicas: Mapping[str, Sequence[Origin]]
+    ) -> Compiled:
         self._read_keys()
         measured = self.pool.fleet.factors if self._revision else {}
         places = places_of(
@@ -288,6 +308,7 @@ class Runtime:
             self._signers,
             self._simulated,
             self._members.addresses,
+            launched=replicas,
             measured=measured,
         )
         compiled = compile_config(loaded, places, self._keys, cached, revision)
@@ -372,6 +393,7 @@ class Runtime:
         self.services.breakers.apply(_breaker_settings(loaded.config))
         self.services.kept.content.apply(_keep_settings(loaded.config))
         self._watcher.watch(compiled.snapshot.deployments, health_of(loaded.config))
+        self.supervisor.apply(launched.specs_of(loaded))
 
     def _connections(self) -> Iterator[tuple[tuple[str, str], float]]:
         totals: Counter[tuple[str, str]] = Counter()

@@ -119,7 +119,9 @@ def _door(runtime: Runtime, host: str, admin_hash: str, draining: Callable[[], b
         routes[f"{prefix}/models"] = {"GET": models.handler(pipeline, guard, f"{prefix}/models", DIALECTS["messages"])}
     routes["/healthz"] = {"GET": probes.health()}
     routes["/readyz"] = {
-        "GET": probes.readiness(lambda: ["the gateway is stopping"] if draining() else runtime.problems())
+        "GET": probes.readiness(
+            lambda: ["the gateway is stopping"] if draining() else runtime.problems(), runtime.notes
+        )
     }
     if config.telemetry.prometheus:
         routes["/metrics"] = {"GET": probes.metrics(runtime.services.telemetry.prometheus)}

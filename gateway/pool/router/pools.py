@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final, Protocol
 
 from gateway.core.money import Usage
-from gateway.core.types import Call, Deployment, Endpoint, Outcome
+from gateway.core.types import Call, Deployment, Endpoint, Origin, Outcome
 from gateway.pool.router.baselines import LeastLoaded, RoundRobin
 from gateway.pool.router.prefix import PrefixRouter
 from gateway.pool.router.prompts import Prompt, prompt_of
 from gateway.pool.router.replicas import Gauges
+from gateway.pool.router.standing import Standing
 
 RANK_HEADER: Final = b"x-data-parallel-rank"
 
@@ -58,7 +59,7 @@ class Pool:
 
     def watch(self, deployments: Iterable[Deployment]) -> None:
         """Routes the calls of these from now on."""
-        self._grouped = {deployment.name: (deployment, _grouped(deployment)) for deployment in deployments}
+        self._grouped = {deployment.name: (deployment, _grouped(deployment.endpoints)) for deployment in deployments}
         replicas = dict.fromkeys(key for _, grouped in self._grouped.values() for key in grouped)
         self.choices = {key: count for key, count in self.choices.items() if key in replicas}
         self.router.watch(replicas)
@@ -66,28 +67,32 @@ class Pool:
     def endpoints(self, deployment: Deployment) -> Grouped:
         """Returns a deployment's endpoints by replica."""
         known = self._grouped.get(deployment.name)
-        return known[1] if known is not None and known[0] is deployment else _grouped(deployment)
+        return known[1] if known is not None and known[0] is deployment else _grouped(deployment.endpoints)
 
-    def order(self, deployment: Deployment, prompt: Prompt, now: float) -> tuple[Endpoint, ...]:
+    def order(
+        self, deployment: Deployment, standing: tuple[Endpoint, ...], prompt: Prompt, now: float
+    ) -> tuple[Endpoint, ...]:
         """Returns a deployment's endpoints as a call should try them; of one replica those of each credential."""
-        grouped = self.endpoints(deployment)
+        whole = len(standing) == len(deployment.endpoints)
+        grouped = self.endpoints(deployment) if whole else _grouped(standing)
         return tuple(endpoint for key in self.router.order(prompt, list(grouped), now) for endpoint in grouped[key])
 
 
-def _grouped(deployment: Deployment) -> Grouped:
+def _grouped(endpoints: Iterable[Endpoint]) -> Grouped:
     grouped: Grouped = {}
-    for endpoint in deployment.endpoints:
+    for endpoint in endpoints:
         key = replica_of(endpoint)
         grouped[key] = (*grouped.get(key, ()), endpoint)
     return grouped
 
 
 class Pools:
-    """Every pool of a process, by provider."""
+    """Every pool of a process, by provider; `in_flight` counts the calls under way at each server."""
 
     def __init__(self) -> None:
         self._pools: dict[str, Pool] = {}
-        self._barred: dict[tuple[str, str], str] = {}
+        self.standing = Standing()
+        self.in_flight: dict[Origin, int] = {}
         self.heard: Callable[[Endpoint, Outcome], None] = _unheard  # who is told how each call to a replica ended
 
     def __bool__(self) -> bool:
@@ -99,6 +104,8 @@ class Pools:
     def watch(self, deployments: Iterable[Deployment]) -> None:
         """Takes a new config over: a pool that stays keeps what its router learned."""
         by_provider: dict[str, list[Deployment]] = {}
+        deployments = tuple(deployments)
+        self.standing.watch(deployments)
         for deployment in deployments:
             if deployment.pooled is not None and deployment.pooled.routing in ROUTINGS:
                 by_provider.setdefault(deployment.provider, []).append(deployment)
@@ -133,53 +140,73 @@ class Pools:
 
     # -- who gets no calls -------------------------------------------------------------------------------------------
 
-    def bar(self, pool: str, replica: str, why: str) -> None:
-        """Sends a replica (its origin, with all of its ranks) no new calls until it is admitted."""
-        self._barred[pool, replica] = why
+    def bar(self, pool: str, replica: str, why: str, ready_at: float | None = None) -> None:
+        """Sends a replica (its origin, with all of its ranks) no new calls until it is admitted; see `Standing`."""
+        self.standing.bar(pool, replica, why, ready_at)
 
-    def admit(self, pool: str, replica: str) -> None:
-        """Lets calls go to a replica again."""
-        self._barred.pop((pool, replica), None)
+    def admit(self, pool: str, replica: str, models: frozenset[str] | None = None) -> None:
+        """Lets calls go to a replica again: those for `models`, or all."""
+        self.standing.admit(pool, replica, models)
 
     @property
     def bars(self) -> bool:
         """Whether any replica is barred."""
-        return bool(self._barred)
+        return self.standing.bars
 
     def barred(self, endpoint: Endpoint) -> str | None:
         """Returns why a replica gets no calls, or None."""
-        return self._barred.get((endpoint.provider, str(endpoint.origin))) if self._barred else None
+        return self.standing.barred(endpoint)
 
     def away(self, deployments: Iterable[Deployment]) -> dict[str, str]:
         """Returns the deployments that no replica may be asked for now, each with why."""
-        return {
-            deployment.name: "no replica is ready"
-            for deployment in deployments
-            if deployment.pooled is not None and all(self.barred(endpoint) for endpoint in deployment.endpoints)
-        }
+        away = self.standing.away
+        return {each.name: away[each.name] for each in deployments if each.name in away}
 
 
 class Routed:
-    """One call's way through pools: in which order it asks, where it has a place, what became of it."""
+    """One call's way through pools: in which order it asks, where it has a place, what became of it.
 
-    __slots__ = ("_call", "_endpoint", "_pools", "_prompt", "_session", "_ticket")
+    `spread` orders endpoints where no router has a say.
+    """
 
-    def __init__(self, pools: Pools, call: Call, session: bytes = b"") -> None:
+    __slots__ = ("_call", "_endpoint", "_pools", "_prompt", "_session", "_spread", "_ticket")
+
+    def __init__(
+        self,
+        pools: Pools,
+        call: Call,
+        session: bytes = b"",
+        spread: Callable[[tuple[Endpoint, ...]], tuple[Endpoint, ...]] = tuple,
+    ) -> None:
         self._pools = pools
         self._call = call
         self._session = session  # the conversation, where a header names it
+        self._spread = spread
         self._prompt: tuple[str, Prompt] | None = None  # as the model and salt of this deployment make it
         self._ticket: tuple[Router, Any] | None = None
         self._endpoint: Endpoint | None = None  # where it is, in a pool
 
     def order(self, deployment: Deployment, now: float) -> tuple[Endpoint, ...] | None:
-        """Returns a deployment's endpoints, best first; None where no router has a say. What `attempts` asks."""
+        """Returns a deployment's endpoints that stand, best first; what `attempts` asks.
+
+        None where all of them stand and no router has a say.
+        """
+        if deployment.pooled is None:
+            return None
+        standing = self._pools.standing.endpoints(deployment)
         pool = self._pools.of(deployment)
-        return None if pool is None else pool.order(deployment, self._read(deployment), now)
+        if pool is None:
+            whole = len(standing) == len(deployment.endpoints)
+            return None if whole else self._spread(standing) if standing else ()
+        return pool.order(deployment, standing, self._read(deployment), now)
 
     def begin(self, deployment: Deployment, endpoint: Endpoint) -> None:
         """Reserves a place; called with nothing awaited since `order`."""
-        self._endpoint = endpoint if deployment.pooled is not None else None
+        if deployment.pooled is None:
+            return
+        self._endpoint = endpoint
+        counts, origin = self._pools.in_flight, endpoint.origin
+        counts[origin] = counts.get(origin, 0) + 1
         pool = self._pools.of(deployment)
         if pool is not None:
             key = replica_of(endpoint)
@@ -197,7 +224,13 @@ class Routed:
         """Gives the place back and tells what the answer teaches; called once after each `begin`, whatever happened."""
         if self._endpoint is not None:
             self._pools.heard(self._endpoint, outcome)
+            counts, origin = self._pools.in_flight, self._endpoint.origin
             self._endpoint = None
+            left = counts[origin] - 1
+            if left:
+                counts[origin] = left
+            else:
+                del counts[origin]
         if self._ticket is None:
             return
         (router, ticket), self._ticket = self._ticket, None

@@ -216,11 +216,6 @@ def test_a_word_of_a_later_version_is_refused_rather_than_ignored(word: str) -> 
     assert problems(f"{word}: {{}}\n") == [f"config.yaml:1:1: `{word}` comes with a later version"]
 
 
-def test_a_pool_is_refused_where_it_stands() -> None:
-    found = problems("providers:\n  gpus:\n    kind: vllm\n    pool: {model: x}\n")
-    assert found == ["config.yaml:4:5: `pool` comes with a later version"]
-
-
 @pytest.mark.parametrize(
     ("before", "after", "expected"),
     [
@@ -248,7 +243,7 @@ def test_a_pool_is_refused_where_it_stands() -> None:
         ("  routes:", "  tests: [{given: {down: [x]}, expect: {first: y}}]\n  routes:", "there is no deployment 'x'"),
         ("kind: vllm, endpoints", "kind: openai, endpoints", "only the kind vllm takes endpoints"),
         ("kind: vllm, endpoints", "kind: vllm, base_url: 'http://a', endpoints", "endpoints or base_url, not both"),
-        (', endpoints: ["http://10.0.0.5:8000", "http://10.0.0.6:8000/"]', "", "endpoints or base_url is required"),
+        (', endpoints: ["http://10.0.0.5:8000", "http://10.0.0.6:8000/"]', "", "pool, endpoints or base_url is req"),
         ("kind: vllm", "kind: vllm, key_file: k.pem", "a key needs its certificate: write cert_file"),
         ("kind: vllm", "kind: vllm, base_url: ftp://x", "a URL is wanted that begins with http://"),
         ("kind: vllm", "kind: vllm, base_url: 'http://a:b@c'", "must not hold credentials"),

@@ -225,7 +225,7 @@ def test_who_is_barred_gets_no_calls_until_it_is_admitted_and_a_pool_without_mem
     assert [pools.barred(each) for each in where.endpoints] == ["hangs", "hangs", None, None]
     assert pools.away([where]) == {}
     pools.bar("lab", "http://10.0.0.1:8000", "gone")
-    assert pools.away([where]) == {"pool": "no replica is ready"}
+    assert pools.away([where]) == {"pool": "no replica is ready: hangs, gone"}
     pools.admit("lab", "http://10.0.0.0:8000")
     pools.admit("lab", "http://10.0.0.0:8000")
     assert pools.away([where]) == {}

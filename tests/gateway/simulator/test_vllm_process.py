@@ -237,3 +237,35 @@ async def test_a_taken_port_ends_it() -> None:
 def test_it_says_what_it_is(flag: str, says: str) -> None:
     told = subprocess.run([*COMMAND, flag], cwd=ROOT, capture_output=True, text=True, check=True)
     assert says in told.stdout
+
+
+async def test_an_engine_of_its_own_takes_its_server_with_it(http: httpx.AsyncClient) -> None:
+    async with living("split") as life:
+        await life.ready(http)
+        (engine,) = children(life)
+        assert os.getsid(engine) == os.getsid(life.process.pid)
+        os.kill(engine, signal.SIGKILL)
+        assert await life.ended() == 1
+        assert "EngineCore encountered a fatal error" in life.said
+
+
+async def test_an_engine_that_strayed_outlives_a_killed_server(http: httpx.AsyncClient) -> None:
+    async with living("split=stray") as life:
+        await life.ready(http)
+        (engine,) = children(life)
+        assert os.getsid(engine) == engine
+        life.process.kill()
+        await until(lambda: f"PPid:\t{life.process.pid}\n" not in Path(f"/proc/{engine}/status").read_text())
+        os.kill(engine, signal.SIGKILL)  # it holds the output of both
+        assert await life.ended() == -signal.SIGKILL
+
+
+def children(life: Life) -> list[int]:
+    pid = life.process.pid
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+async def test_a_server_can_fail_to_notice_that_its_engine_failed() -> None:
+    async with living("unnoticed=load") as life:
+        await until(lambda: "EngineCore failed to start." in life.said)
+        assert life.process.returncode is None
