@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import msgspec
-import structlog
 
 from gateway.config import Config
 from gateway.config.health import Health as Written
@@ -16,8 +15,6 @@ from gateway.core.errors import Reason, UpstreamError
 from gateway.core.types import Deployment, Endpoint, Timeouts
 from gateway.pool.health import Canary, Probe, Settings
 from gateway.upstream import Transport
-
-_log = structlog.get_logger("headgate")
 
 _PAGE_WITHIN_S: Final = 2.0
 _TIMEOUTS: Final = Timeouts(connect_s=2.0, tls_s=2.0)
@@ -102,13 +99,6 @@ def _canaries(deployment: Deployment) -> list[UpstreamRequest]:
         UpstreamRequest(deployment.base_path + path, msgspec.json.encode({"model": deployment.model, **body}))
         for path, body in bodies
     ]
-
-
-class Told:
-    """Tells of replicas in the log; implements `gateway.pool.states.Events`."""
-
-    def tell(self, pool: str, replica: str, what: str, why: str = "", **facts: object) -> None:
-        _log.warning("replica_changed", pool=pool, replica=replica, what=what, why=why, **facts)
 
 
 def health_of(config: Config) -> dict[str, Settings]:

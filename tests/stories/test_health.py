@@ -24,7 +24,7 @@ def pool(*lives: Life, **provider: Any) -> Place:
 
 def befell(world: World, life: Life, what: str) -> int:
     """Returns how often the gateway has told this of a replica."""
-    events = world.house.events("replica_changed", world._began)
+    events = world.house.events("pool_event", world._began)
     return sum(event["replica"] == life.url and event["what"] == what for event in events)
 
 
@@ -111,13 +111,13 @@ async def test_a_reload_keeps_what_is_known_of_replicas(world: World) -> None:
     config = config_of({"pool": at([gone, lives], kind="vllm", provider={"health": QUICK})})
     await world.house.reload(config)
     await gone.close()
-    await until(lambda: any(e["what"] == "lost" for e in world.house.events("replica_changed", world._began)))
-    told = len(world.house.events("replica_changed", world._began))
+    await until(lambda: any(e["what"] == "lost" for e in world.house.events("pool_event", world._began)))
+    told = len(world.house.events("pool_event", world._began))
     await world.house.reload({**config, "limits": {"queue": 7}})
     lives.requests.clear()
     for _ in range(10):
         assert (await world.chat(max_tokens=1)).status == 200
-    assert len(world.house.events("replica_changed", world._began)) == told
+    assert len(world.house.events("pool_event", world._began)) == told
 
 
 async def test_a_busy_pool_whose_health_page_hangs_goes_on(world: World) -> None:
@@ -127,4 +127,4 @@ async def test_a_busy_pool_whose_health_page_hangs_goes_on(world: World) -> None
     await world.serve({"pool": at([simulator], kind="vllm", provider={"health": health})})
     while len(simulator.faults["/health"]) > 96:
         assert (await world.chat(max_tokens=3)).status == 200
-    assert not [e for e in world.house.events("replica_changed", world._began) if e["what"] == "lost"]
+    assert not [e for e in world.house.events("pool_event", world._began) if e["what"] == "lost"]
