@@ -15,7 +15,19 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
-from gateway.admin.api import audit, breakers, costs, decisions, live, playground, policies, pool, providers, session
+from gateway.admin.api import (
+    audit,
+    breakers,
+    costs,
+    decisions,
+    live,
+    playground,
+    policies,
+    pool,
+    providers,
+    receipts,
+    session,
+)
 from gateway.admin.audit import Audit
 from gateway.admin.errors import answer_of
 from gateway.admin.gate import Gate, is_page
@@ -53,6 +65,7 @@ def application(rooms: Rooms) -> FastAPI:
     # -- the API: a line for each area -------------------------------------------------------------------------------
     app.include_router(session.router(rooms.keeper))
     app.include_router(costs.router(rooms.accounts))
+    app.include_router(receipts.router(rooms.accounts))
     app.include_router(decisions.router(rooms.accounts))
     app.include_router(providers.router(rooms.support))
     app.include_router(breakers.router(rooms.levers, rooms.audit))
