@@ -18,11 +18,11 @@ def router(accounts: Accounts) -> APIRouter:
     @routes.get("/admin/receipts")
     def log(request: Request, visitor: Seen) -> Response:
         """Lists receipts, the newest first: `since`, `until`, `status`, `reason`, `min_usd` …; a dimension filters."""
-        return json_of(accounts.log(asked(request, visitor), visitor.team))
+        return json_of(request, accounts.log(asked(request, visitor), visitor.team))
 
     @routes.get("/admin/receipts/{id}")
-    def receipt(id: Annotated[str, Path(max_length=100)], visitor: Seen) -> Response:
+    def receipt(id: Annotated[str, Path(max_length=100)], visitor: Seen, request: Request) -> Response:
         """Tells one call whole: its decision, its receipt, and why it cost what it cost."""
-        return json_of(accounts.receipt(id, visitor.team))
+        return json_of(request, accounts.receipt(id, visitor.team))
 
     return routes
