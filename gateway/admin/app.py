@@ -33,8 +33,11 @@ from gateway.admin.errors import answer_of
 from gateway.admin.gate import Gate, is_page
 from gateway.admin.keeper import Keeper
 from gateway.admin.pages import Shell, shell_pages
+from gateway.admin.pages.costs import costs_pages
+from gateway.admin.pages.overview import overview_pages
 from gateway.admin.pages.policies import policies_pages
 from gateway.admin.pages.pool import pool_pages
+from gateway.admin.pages.receipts import receipt_pages
 from gateway.admin.pages.records import audit_pages, providers_pages
 from gateway.admin.pages.traffic import live_pages, playground_pages
 from gateway.core.errors import CallError
@@ -80,6 +83,10 @@ def application(rooms: Rooms) -> FastAPI:
         app.include_router(playground.router(rooms.playground))
     # -- the pages: a line for each area, in the order of the navigation ---------------------------------------------
     app.include_router(shell_pages(shell))
+    has_budgets = getattr(rooms, "budgets", None) is not None
+    app.include_router(overview_pages(shell, budgets=has_budgets))
+    app.include_router(costs_pages(shell, budgets=has_budgets))
+    app.include_router(receipt_pages(shell, rooms.accounts))
     if rooms.traffic is not None:
         app.include_router(live_pages(shell))
     if rooms.playground is not None:
