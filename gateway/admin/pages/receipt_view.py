@@ -158,7 +158,7 @@ def _score(pick: str, score: float) -> tuple[int | None, str]:
     if pick == "fastest":
         return None, f"{duration(round(score * 1e6))} expected"
     said = _FORWARD.get(pick, "score")
-    return None, f"{score:g} {said}"
+    return None, f"{score:.3g} {said}"
 
 
 # -- the line of time ---------------------------------------------------------------------------------------------

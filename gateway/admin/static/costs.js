@@ -74,7 +74,7 @@
 
   function figures({ total, before, units, savings, estimated_share: estimated, unpriced_share: unpriced, error_share: errors }) {
     const tokens = units.input_tokens + units.output_tokens;
-    const doubtful = (share, text) => element("span", { class: share > 0.02 ? "change warn" : "" }, text);
+    const doubtful = (share, text) => element("span", { class: share > 0.02 ? "delta warn" : "" }, text);
     const each = (text) => (text === null ? "–" : money.behind(total.receipts, money.usd(text), `$${text}`));
     at("figures").replaceChildren(
       money.figure("Spend", money.money(total.receipts, total.usd), ...money.change(total, before)),
@@ -210,7 +210,7 @@
         const paid = Number(each.paid_usd);
         const otherwise = Number(each.otherwise_usd);
         const most = Math.max(paid, otherwise) || 1;
-        const sum = element("b", { class: each.nano_usd < 0 ? "change more" : "", title: `$${each.usd}` }, each.compared ? format.nano(each.nano_usd) : "–");
+        const sum = element("b", { class: each.nano_usd < 0 ? "delta more" : "", title: `$${each.usd}` }, each.compared ? format.nano(each.nano_usd) : "–");
         const note = each.compared ? `${format.usd(paid)} paid instead of ${format.usd(otherwise)} · ${format.percent(each.share)} · ${format.number(each.compared)} call${each.compared === 1 ? "" : "s"} compared` : "no call to compare";
         return element("div", { class: "saving" }, element("div", { class: "saving-head" }, element("span", {}, element("strong", {}, title), element("small", {}, how)), sum), money.line(each.compared ? [[paid / most, "fill"], [Math.max(0, otherwise - paid) / most, "less"]] : []), element("small", {}, note));
       }),
@@ -252,7 +252,7 @@
       money.figure("$ per million tokens", each.usd_per_million_tokens === null ? "–" : element("a", { class: "behind", href: path }, money.usd(each.usd_per_million_tokens)), "at the present utilisation"),
       money.figure("Utilisation", format.percent(each.utilisation), money.line([[each.utilisation, "fill"]]), each.basis === "full price" ? "of what is paid for" : "of its busiest hour"),
       money.figure("Idle money", money.usd(each.idle_usd), `of ${money.usd(each.usd)}: ${each.gpus} GPU${each.gpus === 1 ? "" : "s"} at ${money.usd(each.usd_per_gpu_hour)}/h`, each.unused_hours ? `; ${format.number(each.unused_hours)} h without a call` : ""),
-      money.figure("Against hosted", element("span", { class: `change ${gained < 0 ? "more" : "less"}` }, `${gained < 0 ? "−" : "+"}${format.usd(Math.abs(gained))}`), `hosted at list: ${money.usd(each.hosted_usd)}`),
+      money.figure("Against hosted", element("span", { class: `delta ${gained < 0 ? "more" : "less"}` }, `${gained < 0 ? "−" : "+"}${format.usd(Math.abs(gained))}`), `hosted at list: ${money.usd(each.hosted_usd)}`),
       money.figure("Spilled over", format.number(each.spilled), `${format.percent(each.spilled_share)} of calls went to hosted places`),
     );
     const said = even === null ? "No call could have gone to a hosted place: there is nothing to break even with." : `${format.short(each.tokens_per_hour)} tokens an hour; from ${format.short(even)} on, own GPUs cost less than hosted places.`;

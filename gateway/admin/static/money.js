@@ -249,7 +249,7 @@ headgate.money = (() => {
     const by = (now.nano_usd - before.nano_usd) / before.nano_usd;
     const even = Math.abs(by) < 0.005;
     const size = by >= 10 ? `${format.number(by + 1)}×` : format.percent(Math.abs(by));
-    return [element("span", { class: `change ${even ? "muted" : by > 0 ? "more" : "less"}` }, even ? "as much as" : `${by > 0 ? "▲" : "▼"} ${size} from`), " ", money(before.receipts, before.usd), " before"];
+    return [element("span", { class: `delta ${even ? "muted" : by > 0 ? "more" : "less"}` }, even ? "as much as" : `${by > 0 ? "▲" : "▼"} ${size} from`), " ", money(before.receipts, before.usd), " before"];
   }
 
   const SVG = "http://www.w3.org/2000/svg";
@@ -280,7 +280,7 @@ headgate.money = (() => {
     return told.rows.map((row) => {
       const rises = row.change_nano > 0;
       const share = Math.abs(row.change_nano) / most / 2;
-      const signed = element("span", { class: `change ${rises ? "more" : "less"}`, title: `$${row.change_usd}` }, `${rises ? "+" : "−"}${format.usd(Math.abs(row.change_nano / 1e9))}`);
+      const signed = element("span", { class: `delta ${rises ? "more" : "less"}`, title: `$${row.change_usd}` }, `${rises ? "+" : "−"}${format.usd(Math.abs(row.change_nano / 1e9))}`);
       return element(
         "tr",
         {},

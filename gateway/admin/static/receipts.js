@@ -32,7 +32,7 @@
     const into = money.tokensOf(each) - out;
     const link = element("a", { href, class: "moment" }, written(each.at, { hour: "2-digit", minute: "2-digit", second: "2-digit" }), element("small", {}, written(each.at, { day: "numeric", month: "short" })));
     const ok = each.status < 400;
-    const outcome = element("td", { "data-value": each.reason ?? each.status }, element("span", { class: `badge ${ok ? "ok" : "bad"}` }, `${each.status}`), each.reason ? element("small", {}, each.reason.replaceAll("_", " ")) : "");
+    const outcome = element("td", { "data-value": each.reason ?? each.status }, element("span", { class: `badge ${ok ? "ok" : "bad"}` }, `${each.status}`), each.reason ? element("small", { title: each.reason.replaceAll("_", " ") }, each.reason.replaceAll("_", " ")) : "");
     const flags = (...names) => names.filter((name) => each[name]).map((name) => element("span", { class: `badge flag ${name === "cached" ? "info" : "warn"}` }, name));
     const made = element(
       "tr",
@@ -43,7 +43,7 @@
       element("td", { class: "wide-only", "data-value": each.deployment ?? "" }, each.deployment ?? element("span", { class: "muted" }, "nobody"), ...flags("cached")),
       element("td", { class: "clip", "data-value": [each.team, each.key, each.user].filter(Boolean).join(" ") }, each.team ?? each.key, element("small", {}, [each.team ? each.key : "", each.user && each.user !== each.key ? each.user : ""].filter(Boolean).join(" · "))),
       element("td", { class: "num wide-only", "data-value": into + out }, into + out ? `${format.short(into)} → ${format.short(out)}` : "–"),
-      element("td", { class: "num", "data-value": each.usd ?? "" }, ...flags("estimated", "unpriced"), each.usd === null ? element("span", { class: "muted" }, "–") : element("span", { title: `$${each.usd}` }, money.usd(each.usd))),
+      element("td", { class: "num", "data-value": each.usd ?? "" }, ...flags("unpriced"), each.usd === null ? element("span", { class: "muted" }, "–") : element("span", { title: `$${each.usd}${each.estimated ? ", estimated: its provider told no usage" : ""}` }, ...(each.estimated ? [element("b", { class: "delta warn" }, "≈ ")] : []), money.usd(each.usd))),
       milliseconds(each.ttft_ms),
       milliseconds(each.e2e_ms),
     );

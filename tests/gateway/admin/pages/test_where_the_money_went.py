@@ -102,7 +102,7 @@ async def test_the_dearest_team_is_followed_to_a_receipt_and_its_decision(admin_
     await link.click()
     await page.wait_for_url(f"**/{id}")
     told = await asked(house, f"/admin/receipts/{id}")
-    await expect(page.locator(".sentence")).to_have_text(f"{told['sentence']}.")
+    await expect(page.locator(".verdict")).to_have_text(f"{told['sentence']}.")
     for deployment in told["decision"]["candidates"]:
         await expect(page.locator(".node", has_text=deployment).first).to_be_visible()
     await expect(page.get_by_text("adds up to the nano-dollar")).to_be_visible()
