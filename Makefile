@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev packages sdks run test corpus fuzz check format docs pool-test gpu-test gpu-dry bench routing-bench bench-packages profile pii-bench lock
+.PHONY: help install install-dev packages sdks run test corpus fuzz check format docs pool-test gpu-test gpu-dry bench routing-bench costs-bench bench-packages profile pii-bench lock
 
 help: ## Shows this list.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -84,6 +84,9 @@ docs: install-dev ## Renews the pages that are made from the code.
 
 bench: install-dev bench-packages ## Measures Headgate beside nginx, Portkey and LiteLLM (25 minutes); writes docs/benchmarks.md.
 	$(BIN)/python tests/bench --peers --write docs/benchmarks.md
+
+costs-bench: install-dev ## Measures a million receipts in SQLite: writing, and each question, at rest and under load.
+	$(BIN)/python tests/bench/costs.py $(ARGS)
 
 routing-bench: install-dev ## Measures ways of routing to replicas, in simulated time; writes docs/replica-routing.md.
 	$(BIN)/python tests/bench/replicas.py --write docs/replica-routing.md

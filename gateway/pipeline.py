@@ -394,7 +394,7 @@ class Pipeline:
         if not run.call.counting:
             usage = decoder.usage or run.estimated()
             trace.meter(deployment, usage)
-            trace.compare(run.snapshot.dearest_first.get(run.plan.route, ()), usage)
+            trace.compare(run.snapshot.elsewhere, deployment, usage)
         trace.answered(attempt, now, 200)
         trace.dropped_events += decoder.dropped
         self._keep(run, deployment.name)

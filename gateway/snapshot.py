@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 
 import msgspec
 
+from gateway.accounting.elsewhere import Elsewhere
 from gateway.accounting.pairings import Pairings
 from gateway.auth import Keys
 from gateway.cache import Cache
@@ -31,7 +32,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     keys: Keys
     classifier: Classifier
     routing: Routing
-    dearest_first: Mapping[str, tuple[Deployment, ...]]  # by route: its deployments that have a price
+    elsewhere: Elsewhere
     cache: Cache
     pairings: Pairings
     epoch: bytes

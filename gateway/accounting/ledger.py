@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from pathlib import Path
 
 from gateway.accounting.costs import Costs, CostsQuery, costs
@@ -48,10 +47,13 @@ class Ledger:
         self.settle()
         return costs(self._store, query)
 
-    def settle(self) -> None:
-        """Moves what waits in the journal, where the store takes it; blocks."""
-        with contextlib.suppress(StoreUnavailable, OSError):  # the reading says whether the store is away
+    def settle(self) -> bool:
+        """Moves what waits in the journal; returns whether the store took it all. Blocks."""
+        try:
             self.mover.move()
+        except (StoreUnavailable, OSError):  # the reading says whether the store is away
+            return False
+        return True
 
 
 def journal_beside(database: Path) -> Path:

@@ -7,8 +7,10 @@ between any two steps and the next one does the rest. What the store refuses for
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import threading
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
@@ -24,6 +26,9 @@ from gateway.state.protocols import ReceiptRow, ReceiptStore, RowRefused, StoreU
 _BATCH: Final = 1000  # rows a transaction: long enough to be cheap, short enough for other writers of the database
 _NICE: Final = 15
 _LONGEST_WAIT_S: Final = 30.0
+_FOLD_EVERY_S: Final = 30.0
+_LATE_S: Final = 900.0  # a call is in the hour that it began in: few end later than this, and then it is folded again
+_FOLDS: Final = 24  # hours and days at a time, of many that wait
 _log: Final = structlog.get_logger(__name__)
 
 
@@ -128,14 +133,25 @@ class Mover:
             file.write(line + b"\n")
         _log.error("receipt_rejected", why=why)
 
+    def fold(self) -> None:
+        """Folds sums of hours and days that are over, where some wait; raises StoreUnavailable."""
+        before = time.time() - _LATE_S
+        for _ in range(_FOLDS):
+            if self._stopped.is_set() or not self._store.fold_rollups(before):
+                return
+
     def _run(self) -> None:
         # Where the process has one core, this thread must not hold up calls for a slice of the scheduler's (3 ms).
         with contextlib.suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
         wait_s = 0.0
+        folded_at = -math.inf
         while not self._stopped.wait(wait_s):
             try:
                 self.move()
+                if time.monotonic() - folded_at >= _FOLD_EVERY_S:
+                    self.fold()
+                    folded_at = time.monotonic()
             except (StoreUnavailable, OSError) as error:
                 if self.trouble is None:
                     _log.warning("receipts_wait", error=str(error))

@@ -48,7 +48,10 @@ class Summary(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 
     `model` is what the caller named. `sensitivity` is a level's name. `cost_nano` is the sum of the receipt's lines and
     of its failed attempts', None where the price is unknown. `saved_nano` is what the cache or the choice spared.
-    `status` is what the caller was answered (499: it left, or this process died).
+    `status` is what the caller was answered (499: it left, or this process died), `reason` why the call failed.
+    `cost` is nano-dollars by bucket. `dearest_nano` is what the dearest permitted deployment would have cost, and
+    `list_nano` a hosted one at list price: the one that answered, or, where a pool of one's own did, the cheapest that
+    was permitted. `spilled`: a hosted one answered though such a pool was permitted.
     """
 
     id: str
@@ -69,31 +72,32 @@ class Summary(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     price_version: str | None = None
     estimated: bool = False
     cache: str = "-"  # hit | miss | -
+    reason: str | None = None
+    cost: dict[str, Nano] = {}
+    dearest_nano: Nano | None = None
+    list_nano: Nano | None = None
+    spilled: bool = False
+    ttft_us: int | None = None
+    tpot_us: int | None = None
+    e2e_us: int | None = None
 
 
 class Receipt(Summary, frozen=True, gc=False, omit_defaults=True):
     """All that a call was: who, what, where and why there, how long, and what it cost.
 
-    `reason` is why it failed, `refusal` our own words where it was us who refused it. `upstream_model` is the
-    deployment's model. `cost` is nano-dollars by bucket. `dearest_nano` is what the dearest permitted deployment would
-    have cost. `raw_usage` is the provider's usage object as it came; `decision` is any value that JSON can hold.
+    `refusal` is our own words where it was us who refused it. `upstream_model` is the deployment's model. `raw_usage`
+    is the provider's usage object as it came; `decision` is any value that JSON can hold.
     `marginal_nano` is, of an answer on one's own GPUs, what it cost by the price that its pool was ranked by.
     """
 
-    reason: str | None = None
     refusal: str | None = None
     upstream_model: str | None = None
     dialect: str | None = None
     endpoint: str | None = None
     stream: bool = False
     finish: str | None = None
-    cost: dict[str, Nano] = {}
-    dearest_nano: Nano | None = None
     usage_suspect: bool = False
     dropped_events: int = 0  # of the stream, that were not JSON and were not passed on
-    ttft_us: int | None = None
-    tpot_us: int | None = None
-    e2e_us: int | None = None
     queue_us: int | None = None
     overhead_us: int | None = None
     config_revision: int = 0
@@ -133,6 +137,8 @@ class Settled(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     attempts: tuple[AttemptLine, ...] = ()
     decision: Any = None
     marginal_nano: Nano | None = None
+    list_nano: Nano | None = None
+    spilled: bool = False
 
 
 class Opening(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -231,7 +237,7 @@ def interrupted(body: bytes, price_of: Callable[[str], Price | None]) -> bytes:
 def row_of(body: bytes) -> ReceiptRow:
     """Lays a receipt's JSON out in the store's columns; raises msgspec.DecodeError."""
     summary = _summaries.decode(body)
-    count = summary.tokens.get
+    count, paid = summary.tokens.get, summary.cost.get
     return ReceiptRow(
         summary.id,
         summary.time,
@@ -261,4 +267,20 @@ def row_of(body: bytes) -> ReceiptRow:
         summary.saved_nano or 0,
         summary.price_version,
         body.decode(errors="replace"),  # a provider's usage object may hold bytes that are no text
+        summary.reason,
+        summary.ttft_us,
+        summary.tpot_us,
+        summary.e2e_us,
+        summary.dearest_nano,
+        summary.list_nano,
+        summary.spilled,
+        paid("fresh_input", 0),
+        paid("cached_input", 0),
+        paid("cache_write_5m", 0),
+        paid("cache_write_1h", 0),
+        paid("audio_input", 0),
+        paid("image_input", 0),
+        paid("output_text", 0),
+        paid("reasoning", 0),
+        paid("audio_output", 0),
     )

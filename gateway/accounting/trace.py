@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from operator import attrgetter
 from typing import Final
 
 import msgspec
 
+from gateway.accounting.elsewhere import Elsewhere
 from gateway.accounting.pairings import Paired, Pairings
 from gateway.accounting.receipts import NOTHING, AttemptLine, Opening, Settled, tokens_of
 from gateway.core.errors import Reason
@@ -49,6 +49,8 @@ class Trace(msgspec.Struct):
     marginal_nano: int | None = None  # of the answer, at what its pool was ranked by
     spent_nano: int = 0  # by failed attempts
     dearest: int | None = None
+    list_nano: int | None = None
+    spilled: bool = False
     saved_nano: int | None = None
     cache: str = "-"
     status: int = 0
@@ -74,14 +76,13 @@ class Trace(msgspec.Struct):
                 standings = (each for each in self.plan.own if each.deployment == deployment.name)
                 self.marginal_nano = next((marginal_nano(usage, each) for each in standings), None)
 
-    def compare(self, dearest_first: Sequence[Deployment], usage: Usage) -> None:
-        """Prices the usage at the dearest place that was permitted: what another choice would have cost."""
-        assert self.plan is not None
-        permitted = self.plan.permitted
-        for deployment in dearest_first:
-            if deployment.name in permitted and deployment.price is not None and knows(deployment.price, usage):
-                self.dearest = charge(usage, deployment.price).nano_usd
-                return
+    def compare(self, elsewhere: Elsewhere, answered: Deployment, usage: Usage) -> None:
+        """Prices the usage as other choices would have been charged."""
+        plan = self.plan
+        assert plan is not None
+        self.dearest = elsewhere.dearest_nano(plan, usage)
+        self.list_nano = elsewhere.list_nano(plan, answered, usage, self.cost)
+        self.spilled = elsewhere.spilled(plan, answered)
 
     def failed(self, attempt: Attempt, now: float, reason: str, status: int | None) -> None:
         """Notes a failed attempt; what it used stands in its own line."""
@@ -193,6 +194,8 @@ class Trace(msgspec.Struct):
             (attempts[0],) if len(attempts) == 1 else tuple(attempts),
             self._decision(plan, self.sensitivity) if plan is not None and self.sensitivity is not None else None,
             self.marginal_nano,
+            self.list_nano,
+            self.spilled,
         )
 
     def _decision(self, plan: Plan, sensitivity: Sensitivity) -> Decision:

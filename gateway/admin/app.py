@@ -15,14 +15,29 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
-from gateway.admin.api import audit, breakers, costs, decisions, live, playground, policies, pool, providers, session
+from gateway.admin.api import (
+    audit,
+    breakers,
+    costs,
+    decisions,
+    live,
+    playground,
+    policies,
+    pool,
+    providers,
+    receipts,
+    session,
+)
 from gateway.admin.audit import Audit
 from gateway.admin.errors import answer_of
 from gateway.admin.gate import Gate, is_page
 from gateway.admin.keeper import Keeper
 from gateway.admin.pages import Shell, shell_pages
+from gateway.admin.pages.costs import costs_pages
+from gateway.admin.pages.overview import overview_pages
 from gateway.admin.pages.policies import policies_pages
 from gateway.admin.pages.pool import pool_pages
+from gateway.admin.pages.receipts import receipt_pages
 from gateway.admin.pages.records import audit_pages, providers_pages
 from gateway.admin.pages.traffic import live_pages, playground_pages
 from gateway.core.errors import CallError
@@ -53,6 +68,7 @@ def application(rooms: Rooms) -> FastAPI:
     # -- the API: a line for each area -------------------------------------------------------------------------------
     app.include_router(session.router(rooms.keeper))
     app.include_router(costs.router(rooms.accounts))
+    app.include_router(receipts.router(rooms.accounts))
     app.include_router(decisions.router(rooms.accounts))
     app.include_router(providers.router(rooms.support))
     app.include_router(breakers.router(rooms.levers, rooms.audit))
@@ -67,6 +83,10 @@ def application(rooms: Rooms) -> FastAPI:
         app.include_router(playground.router(rooms.playground))
     # -- the pages: a line for each area, in the order of the navigation ---------------------------------------------
     app.include_router(shell_pages(shell))
+    has_budgets = getattr(rooms, "budgets", None) is not None
+    app.include_router(overview_pages(shell, budgets=has_budgets))
+    app.include_router(costs_pages(shell, budgets=has_budgets))
+    app.include_router(receipt_pages(shell, rooms.accounts))
     if rooms.traffic is not None:
         app.include_router(live_pages(shell))
     if rooms.playground is not None:

@@ -66,7 +66,7 @@ class Gate:
             answer = answer_of(error)
             strange = isinstance(error, Unauthorized) or error.code == "open_door_refused"
             if strange and is_page(scope["method"], headers):
-                answer = RedirectResponse(f"{LOGIN}?next={quote(scope['path'], safe='/')}", 303)
+                answer = RedirectResponse(f"{LOGIN}?next={quote(_asked_for(scope), safe='/')}", 303)
             await answer(scope, receive, sealed)
             return
         await self._app(scope, _replay(body, receive), sealed)
@@ -83,6 +83,12 @@ class Gate:
             return
         entry = self._keeper.enter(headers, method, address)
         state["visitor"], state["session"], state["csrf"] = entry.visitor, entry.session, entry.csrf
+
+
+def _asked_for(scope: Scope) -> str:
+    """Returns the path and the query: what pages show is in their query."""
+    query: str = scope.get("query_string", b"").decode("latin-1")
+    return f"{scope['path']}?{query}" if query else str(scope["path"])
 
 
 def is_page(method: str, headers: Headers) -> bool:

@@ -11,6 +11,7 @@ _COMMANDS = {
     "check": "Checks a config: providers, prices, routes, and who may go where.",
     "explain": "Tells why a call went, or would go, where.",
     "costs": "Sums what calls cost.",
+    "explain-cost": "Tells why a call cost what it cost.",
     "size": "Sizes a pool of your own GPUs: what fits, how fast, how many, and what it costs.",
     "pool": "Shows the pools of a running gateway, and drains, restarts and scales their replicas.",
     "keys": "Creates, lists and switches off keys.",
@@ -18,7 +19,10 @@ _COMMANDS = {
     "demo": "Serves a made-up month, to look at the pages with.",
     "simulate": "Runs a provider that answers without a model, and fails on command.",
 }
-_MODULES = {"import": "import_litellm"}  # where the command's own name cannot be a module's
+_MODULES = {
+    "import": "import_litellm",
+    "explain-cost": "explain_cost",
+}  # where the command's own name cannot be a module's
 
 
 class Commands(click.Group):

@@ -238,7 +238,7 @@ class Month:
             trace.failed(attempt, now, Reason.STREAM_CUT.value, None)
             return now, Outcome(now, 0.0, Reason.STREAM_CUT, content_left=True)
         trace.status, trace.finish = 200, chance.finish(workload)
-        trace.compare(snapshot.dearest_first.get(plan.route, ()), usage)
+        trace.compare(snapshot.elsewhere, deployment, usage)
         trace.answered(attempt, now, 200)
         if trace.cost is not None and workload.repeated:
             self._kept[workload.key, workload.model] = Answered(deployment.name, trace.cost.nano_usd, trace.finish)

@@ -17,6 +17,7 @@ from psycopg.types.json import set_json_loads
 from gateway.state.protocols import RowRefused, StoreUnavailable
 
 Connection = psycopg.Connection[tuple[Any, ...]]
+Access = Literal["READ WRITE", "ISOLATION LEVEL REPEATABLE READ READ ONLY"]  # what is read together is of one moment
 
 GRACE_S: Final = 2.0  # for the server to say that a statement took too long
 
@@ -42,7 +43,7 @@ def parameters_of(url: str) -> Mapping[str, Any]:
 class Session:
     """Makes transactions, one at a time, over one connection; connects at the first and after every failure."""
 
-    def __init__(self, parameters: Mapping[str, Any], access: Literal["READ WRITE", "READ ONLY"]) -> None:
+    def __init__(self, parameters: Mapping[str, Any], access: Access) -> None:
         self._parameters = parameters
         self._access = access
         self._one_at_a_time = threading.Lock()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Final, NamedTuple, Protocol
+from collections.abc import Iterable
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -11,6 +11,7 @@ from gateway.core.errors import HeadgateError
 from gateway.core.money import Price
 from gateway.core.types import Tags
 from gateway.state.audit import AuditStore
+from gateway.state.books import LogQuestion, LogRow, Question, Summed
 
 
 class StoreUnavailable(HeadgateError):
@@ -52,38 +53,22 @@ class ReceiptRow(NamedTuple):
     saved_nano: int
     price_version: str | None
     body: str
-
-
-GROUPS: Final = (
-    "hour", "day", "month", "team", "key", "user", "model", "deployment", "provider", "route", "sensitivity",
-)  # fmt: skip
-TAG: Final = "tag:"  # `tag:project` groups by the value of one tag
-
-
-class Totals(msgspec.Struct, frozen=True):
-    """Sums over receipts.
-
-    `group` of None is what has no such attribute. `estimated_nano` is the part of `nano_usd` that rests on an estimate;
-    `unpriced` counts calls whose price is unknown, which no sum of money holds.
-    """
-
-    group: str | None
-    calls: int = 0
-    errors: int = 0
-    cached: int = 0
-    unpriced: int = 0
-    fresh_input: int = 0
-    cached_input: int = 0
-    cache_write_5m: int = 0
-    cache_write_1h: int = 0
-    audio_input: int = 0
-    image_input: int = 0
-    output_text: int = 0
-    reasoning: int = 0
-    audio_output: int = 0
-    nano_usd: int = 0
-    saved_nano: int = 0
-    estimated_nano: int = 0
+    reason: str | None
+    ttft_us: int | None
+    tpot_us: int | None
+    e2e_us: int | None
+    dearest_nano: int | None
+    list_nano: int | None
+    spilled: bool
+    fresh_input_nano: int
+    cached_input_nano: int
+    cache_write_5m_nano: int
+    cache_write_1h_nano: int
+    audio_input_nano: int
+    image_input_nano: int
+    output_text_nano: int
+    reasoning_nano: int
+    audio_output_nano: int
 
 
 class ReceiptStore(Protocol):
@@ -97,11 +82,20 @@ class ReceiptStore(Protocol):
         """Returns a receipt as JSON."""
         ...
 
-    def totals(self, group_by: str, since: float, until: float, where: Sequence[tuple[str, str]] = ()) -> list[Totals]:
-        """Sums receipts of [since, until) by one of GROUPS or a tag, in the groups' order; raises ValueError.
+    def sums(self, question: Question) -> list[Summed]:
+        """Sums receipts by spans of time and by dimensions, in no order; raises ValueError for one that is none."""
+        ...
 
-        Times are seconds since the epoch; `where` are (group, value) pairs that must all match.
-        """
+    def log(self, question: LogQuestion) -> list[LogRow]:
+        """Lists receipts, the newest first."""
+        ...
+
+    def fold_rollups(self, before: float) -> bool:
+        """Folds one hour's or day's sums that was over before a moment; returns whether there was one to fold."""
+        ...
+
+    def rebuild_rollups(self) -> None:
+        """Makes all sums anew from the receipts that are there; other writers wait."""
         ...
 
     def keep_prices(self, prices: Iterable[Price]) -> None:

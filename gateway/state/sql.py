@@ -1,4 +1,4 @@
-"""What the stores in SQL have in common: how sums are asked for, and how keys and prices lie in columns."""
+"""What the stores in SQL have in common: how they are spelled, and how keys and prices lie in columns."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from gateway.core.errors import ConfigError
-from gateway.core.money import BUCKETS, Price
+from gateway.core.money import Price
 from gateway.core.types import Tags
-from gateway.state.protocols import GROUPS, TAG, KeptRow, KeyRow, ReceiptRow, Totals
+from gateway.state.protocols import KeptRow, KeyRow, ReceiptRow
 
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
 
@@ -20,21 +20,6 @@ RECEIPT_COLUMNS: Final = ", ".join(f'"{column}"' for column in ReceiptRow._field
 KEY_COLUMNS: Final = (
     'hash, name, team, "user", tags, models, routes, sensitivity, expires_at, enabled, strict, created_at'
 )
-_TIMES: Final = ("hour", "day", "month")
-_SUMS: Final = ", ".join(
-    [
-        "count(*)",
-        "count(*) FILTER (WHERE status >= 400)",
-        "count(*) FILTER (WHERE cached)",
-        "count(*) FILTER (WHERE unpriced)",
-        *[f"sum({bucket})" for bucket in BUCKETS],
-        "sum(nano_usd)",
-        "sum(saved_nano)",
-        "sum(CASE WHEN estimated THEN nano_usd ELSE 0 END)",
-    ]
-)
-
-
 KEPT_COLUMNS: Final = ", ".join(f'"{column}"' for column in KeptRow._fields)
 _RENEWED: Final = ", ".join(f'"{column}" = excluded."{column}"' for column in ("deployment", "sensitivity", "time"))
 
@@ -48,53 +33,21 @@ def add_kept_statement(spelling: Spelling) -> str:
 
 
 class Spelling(NamedTuple):
-    """What databases write differently: a value's place in a statement, and times (UTC) and one tag to group by.
+    """What databases write differently.
 
-    A time belongs to the second it falls in, never to the next. `tag` has one place, for the tag's name.
+    A value's place in a statement; the value of one tag of `facets`, with one place for its name; the start of the
+    quarter of an hour that "time" lies in (a time belongs to the second it falls in, never to the next); a join whose
+    tables are read in the order that they are written in, where it is not to be left to the planner.
     """
 
     place: str
-    hour: str
-    day: str
-    month: str
     tag: str
+    quarter: str
+    join: str
 
     def places(self, count: int) -> str:
         """Returns as many places, with commas."""
         return ", ".join([self.place] * count)
-
-
-def totals_query(
-    spelling: Spelling, group_by: str, since: float, until: float, where: Sequence[tuple[str, str]]
-) -> tuple[str, list[object]]:
-    """Returns the statement that sums receipts, and its values; raises ValueError for a group that is none."""
-    group, values = _expression(spelling, group_by)
-    conditions = [f'"time" >= {spelling.place}', f'"time" < {spelling.place}']
-    values += [since, until]
-    for name, value in where:
-        expression, expression_values = _expression(spelling, name)
-        conditions.append(f"{expression} = {spelling.place}")
-        values += [*expression_values, value]
-    return (
-        f"SELECT {group}, {_SUMS} FROM receipts WHERE {' AND '.join(conditions)} GROUP BY 1 ORDER BY 1 NULLS FIRST",
-        values,
-    )
-
-
-def totals_of(row: Sequence[Any]) -> Totals:
-    """Reads a row of `totals_query`; sums come as int or, from PostgreSQL, as whole Decimals."""
-    return Totals(row[0], *map(int, row[1:]))
-
-
-def _expression(spelling: Spelling, group: str) -> tuple[str, list[object]]:
-    if group in _TIMES:
-        expression: str = getattr(spelling, group)
-        return expression, []
-    if group in GROUPS:
-        return f'"{group}"', []
-    if group.startswith(TAG):
-        return spelling.tag, [group.removeprefix(TAG)]
-    raise ValueError(f"{group!r} is no group: {', '.join(GROUPS)} or {TAG}NAME")
 
 
 def price_values(prices: Iterable[Price]) -> list[tuple[str, str]]:

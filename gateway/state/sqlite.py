@@ -17,29 +17,33 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from gateway.core.money import Price
-from gateway.state import audit, sql
+from gateway.state import audit, cubes, rollups, sql
 from gateway.state.audit import AuditRow
-from gateway.state.protocols import KeptRow, KeyRow, ReceiptRow, RowRefused, StoreUnavailable, Totals
+from gateway.state.books import LogQuestion, LogRow, Question, Summed
+from gateway.state.protocols import KeptRow, KeyRow, ReceiptRow, RowRefused, StoreUnavailable
 
 _T = TypeVar("_T")
 
 _MIGRATIONS: Final = sql.MIGRATIONS / "sqlite"
 _BUSY_S: Final = 5.0
 
-# Times are cut to the second first: SQLite rounds to the millisecond, and so into the next hour.
 _SPELLING: Final = sql.Spelling(
     place="?",
-    hour="strftime('%Y-%m-%dT%H:00Z', CAST(time AS INTEGER), 'unixepoch')",
-    day="strftime('%Y-%m-%d', CAST(time AS INTEGER), 'unixepoch')",
-    month="strftime('%Y-%m', CAST(time AS INTEGER), 'unixepoch')",
-    tag="(SELECT value FROM json_each(tags) WHERE json_each.key = ?)",
+    tag="(SELECT value FROM json_each(facets.tags) WHERE json_each.key = ?)",
+    quarter="CAST(time AS INTEGER) / 900 * 900",
+    join="CROSS JOIN",
 )
 _ADD_KEPT: Final = sql.add_kept_statement(_SPELLING)
 _ADD_AUDIT: Final = audit.add_statement(_SPELLING)
 _ROWS_AT_ONCE: Final = 64
-_ROW: Final = f"({_SPELLING.places(len(ReceiptRow._fields))})"
+_ROW: Final = f"({_SPELLING.places(len(ReceiptRow._fields) + 1)})"  # and its facet
 _ADD_RECEIPT: Final = f"INSERT INTO receipts VALUES {_ROW} ON CONFLICT DO NOTHING"
 _ADD_RECEIPTS: Final = f"INSERT INTO receipts VALUES {', '.join([_ROW] * _ROWS_AT_ONCE)} ON CONFLICT DO NOTHING"
+_ADDED: Final = "receipts WHERE rowid > ?"  # this transaction's alone: a new row takes the number after the last
+_COUNT: Final = (
+    cubes.count_statement(_SPELLING.quarter, _ADDED),
+    *(cubes.stale_statement(_SPELLING.quarter, grain, _ADDED) for grain in cubes.GRAINS),
+)
 
 
 class SqliteStore:
@@ -53,6 +57,7 @@ class SqliteStore:
         self._path = path
         self._write_lock = threading.Lock()
         self._read_lock = threading.Lock()
+        self._facets = cubes.Facets(_SPELLING.places)
         with _mapped():
             _make_private(path)
             self._writer = _connect(path)
@@ -60,6 +65,7 @@ class SqliteStore:
             # A journal segment is deleted once its rows are committed: a commit must then outlive a power cut.
             self._writer.execute("PRAGMA synchronous = FULL")
             _migrate(self._writer, path)
+            self._adopt()
             self._reader = _connect(path)
             self._reader.execute("PRAGMA query_only = 1")
 
@@ -72,18 +78,26 @@ class SqliteStore:
     # -- receipts and prices --------------------------------------------------------------------------------------
 
     def add_receipts(self, rows: Iterable[ReceiptRow]) -> None:
-        """Adds all or none, durably; a receipt that is there already stays as it is. Raises RowRefused."""
+        """Adds all or none, durably, and counts them; a receipt that is there already stays. Raises RowRefused."""
         held = list(rows)
+        if not held:
+            return
 
-        def add(connection: sqlite3.Connection) -> None:
+        def add(connection: sqlite3.Connection) -> cubes.Found:
+            found = self._facets.find([row[2:11] for row in held], _executing(connection))
+            faceted = [(*row, found.whole[row[2:11]]) for row in held]
+            (last,) = connection.execute("SELECT coalesce(max(rowid), 0) FROM receipts").fetchone()
             # Each step of a statement hands the interpreter's lock over and takes it back; many rows a statement
             # make fewer steps (6.7 us of CPU a row instead of 7.7, alone on a core).
             whole = len(held) - len(held) % _ROWS_AT_ONCE
             for start in range(0, whole, _ROWS_AT_ONCE):
-                connection.execute(_ADD_RECEIPTS, list(chain.from_iterable(held[start : start + _ROWS_AT_ONCE])))
-            connection.executemany(_ADD_RECEIPT, held[whole:])
+                connection.execute(_ADD_RECEIPTS, list(chain.from_iterable(faceted[start : start + _ROWS_AT_ONCE])))
+            connection.executemany(_ADD_RECEIPT, faceted[whole:])
+            for statement in _COUNT:
+                connection.execute(statement, (last,))
+            return found
 
-        self._write(add)
+        self._facets.keep(self._write(add))
 
     def receipt(self, id: str) -> bytes | None:
         """Returns a receipt as JSON."""
@@ -91,9 +105,28 @@ class SqliteStore:
             return str(body).encode()
         return None
 
-    def totals(self, group_by: str, since: float, until: float, where: Sequence[tuple[str, str]] = ()) -> list[Totals]:
-        """Sums receipts of [since, until) by one of GROUPS or a tag, in the order of the groups; raises ValueError."""
-        return [sql.totals_of(row) for row in self._read(*sql.totals_query(_SPELLING, group_by, since, until, where))]
+    def sums(self, question: Question) -> list[Summed]:
+        """Sums receipts by spans of time and by dimensions, in no order; raises ValueError for one that is none."""
+        with self._read_lock, _mapped(), _transaction(self._reader, "BEGIN"):
+            execute = _executing(self._reader)
+            read = rollups.reading(_SPELLING, question, cubes.stale(execute))
+            rows = execute(read.statement, read.values)
+        return rollups.summed(question, read, rows)
+
+    def log(self, question: LogQuestion) -> list[LogRow]:
+        """Lists receipts, the newest first."""
+        statement, values = rollups.log_statement(_SPELLING, question, rollups.matching(question, self.sums))
+        return [LogRow._make(row) for row in self._read(statement, values)]
+
+    def fold_rollups(self, before: float) -> bool:
+        """Folds one hour's or day's sums that was over before a moment; returns whether there was one to fold."""
+        if not self._read(cubes.waiting(before), ()):
+            return False
+        return self._write(lambda connection: cubes.fold(before, _executing(connection)))
+
+    def rebuild_rollups(self) -> None:
+        """Makes all sums anew from the receipts that are there; other writers wait."""
+        self._write(lambda connection: cubes.recount(_SPELLING.quarter, _executing(connection)))
 
     def keep_prices(self, prices: Iterable[Price]) -> None:
         """Keeps prices by version, their service tiers' too."""
@@ -166,6 +199,15 @@ class SqliteStore:
         """Returns the newest first: those that match all (filter, value) pairs, older than the (time, id) `before`."""
         return [AuditRow._make(row) for row in self._read(*audit.query(_SPELLING, where, before, limit))]
 
+    def _adopt(self) -> None:
+        """Counts the receipts of a file from before there were sums."""
+        if not self._writer.execute("SELECT 1 FROM receipts WHERE facet IS NULL LIMIT 1").fetchone():
+            return
+        with _transaction(self._writer):
+            execute = _executing(self._writer)
+            cubes.adopt(self._facets, _SPELLING.place, execute, _executing_many(self._writer))
+            cubes.recount(_SPELLING.quarter, execute)
+
     # -- connections ----------------------------------------------------------------------------------------------
 
     def _write(self, change: Callable[[sqlite3.Connection], _T]) -> _T:
@@ -188,9 +230,17 @@ def _mapped() -> Iterator[None]:
         raise StoreUnavailable(f"the SQLite store: {error}") from error
 
 
+def _executing(connection: sqlite3.Connection) -> cubes.Execute:
+    return lambda statement, values: connection.execute(statement, values).fetchall()
+
+
+def _executing_many(connection: sqlite3.Connection) -> cubes.ExecuteMany:
+    return lambda statement, rows: connection.executemany(statement, rows)
+
+
 @contextmanager
-def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    connection.execute("BEGIN IMMEDIATE")
+def _transaction(connection: sqlite3.Connection, begin: str = "BEGIN IMMEDIATE") -> Iterator[None]:
+    connection.execute(begin)
     try:
         yield
         connection.execute("COMMIT")

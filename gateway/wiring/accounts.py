@@ -1,4 +1,4 @@
-"""What people ask of the books: costs and decisions, for the admin surface and the command line alike."""
+"""What people ask of the books: costs, receipts and decisions, for the admin surface and the command line alike."""
 
 from __future__ import annotations
 
@@ -9,10 +9,17 @@ from typing import Any
 
 import msgspec
 
-from gateway.accounting.costs import Costs, as_csv, costs, query_of
+from gateway.accounting.costs import Costs, Parameters, costs, query_of
+from gateway.accounting.explain_cost import CostExplained, explain_cost
+from gateway.accounting.overview import Gpus, Movers, Summary, gpus, movers, movers_query, summary
+from gateway.accounting.own_gpus import Hardware
+from gateway.accounting.receipt_log import LogPage, log_page, log_query_of
+from gateway.accounting.tables import as_csv
 from gateway.core.errors import CallError, Reason
 from gateway.routing import Decision, Tried, sentence
 from gateway.state.protocols import ReceiptStore, StoreUnavailable
+
+MOVERS = 10
 
 
 class UnknownCall(CallError):
@@ -30,47 +37,105 @@ class BooksAway(CallError):
     code = "store_unavailable"
 
 
-class Accounts:
-    """Reads the store; blocks, so callers give it a thread. `settle` first moves what still waits in the journal."""
+class Owned(msgspec.Struct, frozen=True):
+    """What a config says of one's own machines: the providers that stand there, and the GPUs that have a price."""
 
-    def __init__(self, store: ReceiptStore, settle: Callable[[], None] | None = None) -> None:
+    providers: tuple[str, ...] = ()
+    hardware: tuple[Hardware, ...] = ()
+
+
+class Accounts:
+    """Reads the store; blocks, so callers give it a thread. `settle` first moves what still waits in the journal.
+
+    `only_team` confines an answer to a team: to whoever asks for it there is nothing else. Parameters that make no
+    sense raise BadRequest, naming them; a store that is away raises BooksAway.
+    """
+
+    def __init__(
+        self,
+        store: ReceiptStore,
+        settle: Callable[[], bool] | None = None,
+        owned: Callable[[], Owned] = Owned,
+    ) -> None:
         self._store = store
         self._settle = settle
+        self._owned = owned
 
-    def sums(self, parameters: Mapping[str, str]) -> Costs:
-        """Sums receipts; raises BadRequest naming the parameter, BooksAway."""
-        query = query_of(parameters, time.time())
-        if self._settle is not None:
-            self._settle()
-        with _asked():
-            return costs(self._store, query)
+    def sums(self, parameters: Parameters, only_team: str | None = None) -> Costs:
+        """Sums receipts."""
+        query = query_of(parameters, time.time(), only_team)
+        with self._asked() as fresh_at:
+            return costs(self._store, query, fresh_at)
 
-    def costs(self, parameters: Mapping[str, str]) -> bytes:
+    def costs(self, parameters: Parameters, only_team: str | None = None) -> bytes:
         """The same as JSON."""
-        return msgspec.json.encode(self.sums(parameters))
+        return msgspec.json.encode(self.sums(parameters, only_team))
 
-    def costs_csv(self, parameters: Mapping[str, str]) -> str:
+    def costs_csv(self, parameters: Parameters, only_team: str | None = None) -> str:
         """The same as CSV."""
-        return as_csv(self.sums(parameters))
+        return as_csv(self.sums(parameters, only_team))
 
-    def decision(self, id: str) -> dict[str, Any]:
-        """Tells one call's decision: a sentence, the decision and the receipt; raises UnknownCall, BooksAway."""
-        if self._settle is not None:
-            self._settle()
-        with _asked():
-            found = self._store.receipt(id)
-        if found is None:
-            raise UnknownCall(f"there is no receipt of a call {id[:100]!r}")
-        receipt: dict[str, Any] = msgspec.json.decode(found)
+    def summary(self, parameters: Parameters, only_team: str | None = None) -> Summary:
+        """Sums a time up, against the time before."""
+        query = query_of(parameters, time.time(), only_team)
+        with self._asked() as fresh_at:
+            return summary(self._store, query, self._owned().providers, fresh_at)
+
+    def movers(self, parameters: Parameters, only_team: str | None = None) -> Movers:
+        """Tells what changed most against the time before."""
+        query = movers_query(parameters, time.time(), only_team)
+        with self._asked():
+            return movers(self._store, query, MOVERS)
+
+    def gpus(self, parameters: Parameters) -> Gpus:
+        """Tells what one's own GPUs cost and did."""
+        query = query_of(parameters, time.time())
+        with self._asked():
+            return gpus(self._store, query, self._owned().hardware, time.time())
+
+    def log(self, parameters: Parameters, only_team: str | None = None) -> LogPage:
+        """Lists receipts, the newest first."""
+        question = log_query_of(parameters, time.time(), only_team)
+        with self._asked():
+            return log_page(self._store, question)
+
+    def decision(self, id: str, only_team: str | None = None) -> dict[str, Any]:
+        """Tells one call's decision: a sentence, the decision and the receipt; raises UnknownCall."""
+        receipt = self._receipt(id, only_team)
         return {"id": id, "sentence": tell(receipt), "decision": receipt.pop("decision", None), "receipt": receipt}
 
+    def receipt(self, id: str, only_team: str | None = None) -> dict[str, Any]:
+        """Tells one call whole: its decision, and why it cost what it cost; raises UnknownCall."""
+        told = self.decision(id, only_team)
+        return {**told, "cost": self._explained(told["receipt"])}
 
-@contextmanager
-def _asked() -> Iterator[None]:
-    try:
-        yield
-    except StoreUnavailable as error:
-        raise BooksAway(str(error), retry_after_s=5.0) from error
+    def explain_cost(self, id: str, only_team: str | None = None) -> CostExplained:
+        """Tells why one call cost what it cost; raises UnknownCall."""
+        return self._explained(self._receipt(id, only_team))
+
+    def _explained(self, receipt: Mapping[str, Any]) -> CostExplained:
+        with self._asked(settled=True):
+            return explain_cost(receipt, self._store.price)
+
+    def _receipt(self, id: str, only_team: str | None) -> dict[str, Any]:
+        with self._asked():
+            found = self._store.receipt(id)
+        receipt: dict[str, Any] = msgspec.json.decode(found) if found is not None else {}
+        if found is None or (only_team is not None and receipt.get("team") != only_team):
+            raise UnknownCall(f"there is no receipt of a call {id[:100]!r}")
+        return receipt
+
+    @contextmanager
+    def _asked(self, *, settled: bool = False) -> Iterator[float | None]:
+        """Yields up to when every receipt of this process is in the store; None where another process moves them."""
+        fresh_at = None
+        if self._settle is not None and not settled:
+            now = time.time()
+            fresh_at = now if self._settle() else None
+        try:
+            yield fresh_at
+        except StoreUnavailable as error:
+            raise BooksAway(str(error), retry_after_s=5.0) from error
 
 
 def tell(receipt: Mapping[str, Any]) -> str:

@@ -9,13 +9,14 @@ from ipaddress import ip_network
 import msgspec
 
 from adapters._blocks import SNIFFABLE, sniffed
+from gateway.accounting.elsewhere import elsewhere_of
 from gateway.accounting.pairings import Pairings
 from gateway.auth import Team, anonymous, keys_of, principal_of
 from gateway.cache import Cache, CacheSettings, epoch_of
 from gateway.classify import Classifier
 from gateway.config import Config, Loaded
 from gateway.core.errors import ConfigError
-from gateway.core.types import Call, Deployment, Principal, Sensitivity
+from gateway.core.types import Call, Principal, Sensitivity
 from gateway.routing import Given, Matrix, Routing, prove, run_tests
 from gateway.snapshot import Snapshot
 from gateway.state.cache import ResponseCache
@@ -66,7 +67,9 @@ def compile_config(
         keys=keys,
         classifier=classifier,
         routing=routing,
-        dearest_first={route.name: _dearest_first(route.among) for route in routing.routes},
+        elsewhere=elsewhere_of(
+            ((route.name, route.among) for route in routing.routes), places.deployments.values(), places.listed
+        ),
         cache=Cache(
             cached, CacheSettings(config.cache.at, config.cache.ttl, config.cache.share, config.cache.max_entry)
         ),
@@ -88,16 +91,6 @@ def _media_limits(config: Config) -> MediaLimits:
         timeout_s=written.timeout,
         allow_private=tuple(ip_network(network) for network in written.allow_private),
     )
-
-
-def _dearest_first(deployments: Sequence[Deployment]) -> tuple[Deployment, ...]:
-    """Sorts by list price, three tokens in for one out: the usual mix of chats; unpriced ones are left out."""
-    weighed = []
-    for deployment in deployments:
-        if deployment.price is not None:
-            rates = deployment.price.tiers[0][1]
-            weighed.append((3 * rates.fresh_input + rates.output_text, deployment))
-    return tuple(deployment for _, deployment in sorted(weighed, key=lambda pair: -pair[0]))
 
 
 def _failed_tests(loaded: Loaded, classifier: Classifier, routing: Routing) -> list[str]:

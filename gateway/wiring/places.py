@@ -119,12 +119,13 @@ class Signers(dict[str, Signer]):
 
 
 class Places(NamedTuple):
-    """What `places_of` compiles: deployments by name, the adapter of each, and what is wrong with them."""
+    """What `places_of` compiles: deployments by name, the adapter of each, what is wrong with them, and list prices."""
 
     deployments: dict[str, Deployment]
     adapters: dict[str, Adapter]
     problems: list[Problem]
     notes: list[Problem]
+    listed: dict[str, Price]
 
 
 def places_of(
@@ -146,7 +147,7 @@ def places_of(
     """
     config = loaded.config
     adapters = {name: WIRES[provider.kind].adapter() for name, provider in config.providers.items()}
-    places = Places({}, {}, [], [])
+    places = Places({}, {}, [], [], {})
     ways = {name: _way(name, each, loaded.folder, transports, places) for name, each in config.providers.items()}
     signed_by = {name: _signer(name, each, loaded.folder, signers, places) for name, each in config.providers.items()}
     for name, deployment in config.deployments.items():
@@ -155,6 +156,8 @@ def places_of(
         facts = catalogue.find(provider.kind, deployment.base_model or deployment.model)
         own = _own(name, deployment, provider, measured.get(deployment.provider), places)
         price = own[0] if own is not None else _price(config, deployment, facts.price)
+        if facts.price is not None:
+            places.listed[name] = facts.price
         if price is None:
             places.problems.append(
                 (

@@ -13,6 +13,7 @@ from gateway.state.protocols import KeyRow
 from gateway.wiring.accounts import Accounts
 from gateway.wiring.compile import written_keys
 from gateway.wiring.levers import BreakerLevers
+from gateway.wiring.owned import owned_of
 from gateway.wiring.play import Playground
 from gateway.wiring.runtime import VERSION, Runtime
 from gateway.wiring.support import matrix
@@ -35,7 +36,9 @@ def admin_surface(
         Rooms(
             keeper=Keeper(Credentials(admin_hash, Keyring(runtime).find), Sessions(limits), hosts, open_check),
             audit=Audit(runtime.store),
-            accounts=Accounts(runtime.store, runtime.services.ledger.settle),
+            accounts=Accounts(
+                runtime.store, runtime.services.ledger.settle, lambda: owned_of(runtime.loaded, runtime.compiled)
+            ),
             levers=BreakerLevers(runtime.services.breakers),
             support=lambda: matrix(_kinds(runtime)),
             traffic=Traffic(runtime),

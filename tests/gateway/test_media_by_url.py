@@ -17,6 +17,7 @@ from gateway.pipeline import Ask
 from gateway.simulator import Fault, Simulator
 from gateway.wiring.kinds import DIALECTS
 from gateway.wiring.runtime import Runtime
+from tests.gateway.state.asking import totals
 
 URL = "https://images.example/a.png"
 BODY = msgspec.json.encode({"model": "chat", "messages": [{"role": "user", "content": "Hello"}]})
@@ -153,7 +154,7 @@ async def test_what_cannot_be_fetched_is_the_callers_error_and_asks_no_provider(
     assert not world.first.requests
     assert world.runtime.services.admission.total == 0
     await asyncio.to_thread(world.runtime.services.ledger.settle)
-    (sums,) = world.runtime.store.totals("route", 0, time.time() + 60, ())
+    (sums,) = totals(world.runtime.store, "route", 0, time.time() + 60, ())
     assert (sums.calls, sums.errors) == (1, 1)
 
 

@@ -24,7 +24,8 @@ set `element.style`. A dialog is a `<dialog id="new">`, a button `data-opens="ne
 token (`data-type="number|json|lines"` on an input; also `data-done="toast:Saved"` or a path, `data-confirm="Sure?"`),
 and shows the API's error at the field it names. By hand: `await headgate.api("PUT", path, body)` throws what it said.
 **A chart**: `headgate.chart(element, {title, kind: "area"|"bars"|"lines", unit: "usd"|"tokens"|"calls"|"s"|"ms"|"%", x,
-series: [{label, values}]})` in a `<div class="chart" data-height="260">`; x in epoch seconds, areas and bars stacked.
+series: [{label, values}]})` in a `<div class="chart" data-height="260">`; x in epoch seconds, areas and bars stacked;
+also `lines: [{label, value}]` (dashed, across) and `pick(index)` (a click on a point of x).
 """
 
 from gateway.admin.pages.shell import EVERYBODY, Entry, Shell, shell_pages

@@ -11,7 +11,7 @@ import msgspec
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
-from gateway.admin.access import Role, Seen, Visitor
+from gateway.admin.access import Role, Visitor
 from gateway.admin.pages.assets import Assets
 from gateway.core.errors import CallError
 
@@ -22,9 +22,9 @@ GROUPS: Final = ("", "Money", "Traffic", "Steering", "Administration")  # of the
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """A page in the navigation: whom it is for (an owner's or a viewer's role), and what it says of itself at home.
+    """A page in the navigation: whom it is for (an owner's or a viewer's role), and what it says of itself.
 
-    `everywhere`: only for those who see every team.
+    `about` is shown under the pointer; `everywhere`: only for those who see every team.
     """
 
     title: str
@@ -100,9 +100,8 @@ class Shell:
 
 
 def shell_pages(shell: Shell) -> APIRouter:
-    """Returns the pages that belong to no area: static files, the log-in, and what there is."""
+    """Returns what belongs to no area: static files and the log-in."""
     routes = shell.routes()
-    shell.add(Entry("Overview", HOME, icon="home"))
 
     @routes.get("/admin/static/{name:path}")
     async def static(name: str, request: Request) -> Response:
@@ -115,10 +114,6 @@ def shell_pages(shell: Shell) -> APIRouter:
     @routes.get("/admin")
     async def root() -> Response:
         return RedirectResponse(HOME, 307)
-
-    @routes.get(HOME)
-    async def home(request: Request, visitor: Seen) -> Response:
-        return shell.page(request, "index.html", title="Control room")
 
     return routes
 

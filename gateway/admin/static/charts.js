@@ -49,7 +49,7 @@ headgate.chart = (() => {
       probe.style.color = `var(--${name})`;
       return getComputedStyle(probe).color;
     };
-    const found = { text: read("text-3"), line: read("line"), surface: read("surface") };
+    const found = { text: read("text-3"), line: read("line"), surface: read("surface"), bad: read("bad") };
     found.series = Array.from({ length: PALETTE }, (_, index) => read(`series-${index + 1}`));
     probe.remove();
     return found;
@@ -68,6 +68,33 @@ headgate.chart = (() => {
       if (!shown[index]) return new Array(length).fill(null);
       return each.values.map((value, at) => (sums[at] += value ?? 0));
     });
+  }
+
+  /** Draws lines at amounts, dashed and named, across a plot. */
+  function rules(plot, lines, colour, behind, font) {
+    const pen = plot.ctx;
+    const { left, top, width } = plot.bbox;
+    const ratio = devicePixelRatio || 1;
+    for (const { label, value } of lines) {
+      const at = plot.valToPos(value, "y", true);
+      if (at < top) continue;
+      pen.save();
+      pen.strokeStyle = colour;
+      pen.lineWidth = 1.5 * ratio;
+      pen.setLineDash([5 * ratio, 4 * ratio]);
+      pen.beginPath();
+      pen.moveTo(left, at);
+      pen.lineTo(left + width, at);
+      pen.stroke();
+      pen.font = font.replace("12px", `${12 * ratio}px`);
+      pen.textAlign = "right";
+      const [right, wide] = [left + width - 6 * ratio, pen.measureText(label).width];
+      pen.fillStyle = behind; // bars may be there
+      pen.fillRect(right - wide - 5 * ratio, at - 21 * ratio, wide + 10 * ratio, 18 * ratio);
+      pen.fillStyle = colour;
+      pen.fillText(label, right, at - 8 * ratio);
+      pen.restore();
+    }
   }
 
   /** Draws a chart into an element; see `pages/__init__.py`. Returns {set, png, destroy}. */
@@ -91,7 +118,6 @@ headgate.chart = (() => {
     const foot = element("div", { class: "chart-foot" }, legend, save);
     root.replaceChildren(canvas, tip, foot, table);
     root.setAttribute("role", "figure");
-    root.setAttribute("aria-label", options.title);
 
     function data() {
       if (!isStack) return [options.x, ...options.series.map((each) => each.values)];
@@ -101,6 +127,7 @@ headgate.chart = (() => {
     function draw() {
       plot?.destroy();
       plot = null;
+      root.setAttribute("aria-label", options.title);
       const empty = !options.x.length || !options.series.length;
       foot.hidden = empty;
       if (empty) {
@@ -109,7 +136,7 @@ headgate.chart = (() => {
       }
       canvas.replaceChildren();
       const colour = colours(root);
-      const of = (index) => colour.series[index % PALETTE];
+      const of = (index) => (options.series[index].colour === "bad" ? colour.bad : colour.series[index % PALETTE]);
       const bars = options.kind === "bars" ? uPlot.paths.bars({ size: [0.72, 46], radius: 0.12 }) : undefined;
       const series = options.series.map((each, index) => ({
         label: each.label,
@@ -130,30 +157,38 @@ headgate.chart = (() => {
       const gap = step();
       const said = clock(zone());
       const amounts = ticks(options.unit, write);
+      const ruled = options.lines ?? [];
       plot = new uPlot(
         {
           width: root.clientWidth || 600,
           height,
-          padding: [14, 10, 0, 0],
+          padding: [14, 22, 0, 0],
           tzDate: (moment) => (zone() ? uPlot.tzDate(new Date(moment * 1000), zone()) : new Date(moment * 1000)),
           legend: { show: false },
           cursor: { y: false, points: { show: !bars, size: 7 }, drag: { x: false, y: false } },
           scales: {
             x: { time: true, range: (_, least, most) => (bars ? [least - gap / 2, most + gap / 2] : least === most ? [least - 1800, most + 1800] : [least, most]) },
-            y: { range: (_, least, most) => [Math.min(0, least ?? 0), most > 0 ? most * 1.06 : 1] },
+            y: { range: (_, least, most) => [Math.min(0, least ?? 0), Math.max(most > 0 ? most * 1.06 : 1, ...ruled.filter((each) => each.value < most * 2.5).map((each) => each.value * 1.12))] },
           },
           axes: [
             { ...axis, grid: { show: false }, space: 76, size: 34, gap: 9, values: (_, moments, __, ___, apart) => moments.map((moment) => said.tick(moment, apart)) },
             { ...axis, border: { show: false }, size: (_, values) => 22 + 7 * Math.max(3, ...(values ?? []).map((value) => value.length)), values: (_, values) => amounts(values), label: options.axis ?? axisNames[options.unit], labelSize: 20, labelFont: font },
           ],
           series: [{}, ...order.map((index) => series[index])],
-          hooks: { setCursor: [(at) => point(at, of)], ready: [(at) => at.over.addEventListener("mouseleave", () => (tip.hidden = true))] },
+          hooks: { setCursor: [(at) => point(at, of)], draw: [(at) => rules(at, ruled, colour.text, colour.surface, font)], ready: [ready] },
         },
         [all[0], ...order.map((index) => all[index + 1])],
         canvas,
       );
       name(of);
       describe();
+    }
+
+    function ready(at) {
+      at.over.addEventListener("mouseleave", () => (tip.hidden = true));
+      if (!options.pick) return;
+      at.over.classList.add("chart-picks");
+      at.over.addEventListener("click", () => at.cursor.idx != null && options.pick(at.cursor.idx));
     }
 
     function name(of) {
@@ -224,7 +259,7 @@ headgate.chart = (() => {
       const bottom = picture.height - 14 * ratio;
       options.series.forEach((each, index) => {
         if (!shown[index]) return;
-        pen.fillStyle = colour.series[index % PALETTE];
+        pen.fillStyle = each.colour === "bad" ? colour.bad : colour.series[index % PALETTE];
         pen.fillRect(left, bottom - 9 * ratio, 10 * ratio, 10 * ratio);
         pen.fillStyle = colour.text;
         pen.fillText(each.label, left + 15 * ratio, bottom);

@@ -19,8 +19,9 @@ from gateway.accounting.receipts import Opening, Receipt, row_of
 from gateway.accounting.segment import lines_of
 from gateway.core.errors import ConfigError, Overloaded
 from gateway.core.money import Price, Rates
-from gateway.state.protocols import StoreUnavailable, Totals
+from gateway.state.protocols import StoreUnavailable
 from gateway.state.sqlite import SqliteStore
+from tests.gateway.state.asking import Total, totals
 from tests.patience import WITHIN_S
 
 
@@ -409,7 +410,7 @@ async def test_a_receipt_is_read_as_soon_as_it_was_written(directory: Path, stor
     assert (await ledger.costs(CostsQuery("key", 0, 10))).total.nano_usd == 10
     ledger.close(receipt("c"))
     ledger.stop()
-    assert store.totals("key", 0, 10) == [Totals("alice", calls=3, nano_usd=15)]
+    assert totals(store, "key", 0, 10) == [Total(group="alice", calls=3, nano_usd=15)]
     assert written(directory) == []
 
 

@@ -9,8 +9,10 @@ import sys
 import time
 from pathlib import Path
 
+from gateway.accounting.costs import added
 from gateway.accounting.journal import Journal
 from gateway.accounting.mover import Mover
+from gateway.state.books import Question
 from gateway.state.sqlite import SqliteStore
 
 ROOT = Path(__file__).parents[3]
@@ -90,6 +92,8 @@ def test_each_answered_call_has_exactly_one_receipt_wherever_the_process_was_kil
         estimated = connection.execute("SELECT count(*) FROM receipts WHERE estimated").fetchone()[0]
     connection.close()
     assert rows == len(receipts)
+    counted = added(each.sums for each in store.sums(Question((0, 900))))
+    assert (counted.calls, counted.nano_usd) == (rows, sum(receipts.values()))
     assert len(set(answered)) == len(answered) > 100 * KILLS
     assert [id for id in answered if receipts.get(id) != 5] == []
     assert 0 < estimated <= 5 * KILLS  # no more than were in flight

@@ -40,6 +40,12 @@ RECEIPT = Receipt(
     raw_usage=msgspec.Raw(b'{"input_tokens": 7}'),
     attempts=(AttemptLine("gpt#0", "gpt", "openai", 10, "timeout", cost={"fresh_input": 500}, cost_nano=500),),
     decision={"pick": "cheapest"},
+    ttft_us=20_000,
+    tpot_us=900,
+    e2e_us=68_000,
+    dearest_nano=90_000,
+    list_nano=30_000,
+    spilled=True,
 )
 
 
@@ -134,6 +140,16 @@ def test_a_row_holds_what_costs_are_summed_by() -> None:
         "saved_nano": 0,
         "price_version": "abc",
         "body": "",
+        "reason": None,
+        "ttft_us": 20_000,
+        "tpot_us": 900,
+        "e2e_us": 68_000,
+        "dearest_nano": 90_000,
+        "list_nano": 30_000,
+        "spilled": True,
+        **dict.fromkeys((f"{bucket}_nano" for bucket in BUCKETS), 0),
+        "fresh_input_nano": 7_000,
+        "output_text_nano": 15_000,
     }
 
 

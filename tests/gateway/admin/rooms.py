@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -42,11 +42,22 @@ def row(name: str, role: str | None = None, team: str | None = None) -> Row:
 class Books:
     """Books that tell back what they were asked."""
 
-    def costs(self, parameters: Mapping[str, str]) -> bytes:
-        return msgspec.json.encode(dict(parameters))
+    def costs(self, parameters: Iterable[tuple[str, str]], only_team: str | None = None) -> bytes:
+        return msgspec.json.encode({**dict(parameters), "only_team": only_team})
 
-    def costs_csv(self, parameters: Mapping[str, str]) -> str:
+    def costs_csv(self, parameters: Iterable[tuple[str, str]], only_team: str | None = None) -> str:
         return "group\n"
+
+    def log(self, parameters: Iterable[tuple[str, str]], only_team: str | None = None) -> bytes:
+        return self.costs(parameters, only_team)
+
+    summary = movers = log
+
+    def gpus(self, parameters: Iterable[tuple[str, str]]) -> bytes:
+        return self.costs(parameters)
+
+    def receipt(self, id: str, only_team: str | None = None) -> Mapping[str, Any]:
+        return {"id": id, "only_team": only_team}
 
     def decision(self, id: str) -> Mapping[str, Any]:
         return {"id": id, "receipt": {"team": id}}

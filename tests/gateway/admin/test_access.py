@@ -57,8 +57,10 @@ async def test_a_role_opens_what_it_is_for(here: Place, key: str | None, costs: 
 async def test_whoever_has_a_team_sees_that_team_alone(here: Place) -> None:
     for key in ("hg-ada", "hg-tom"):
         async with here.client(key) as client:
-            assert (await client.get("/admin/costs?group_by=key")).json() == {"group_by": "key", "team": "sales"}
-            assert (await client.get("/admin/costs?team=sales")).json() == {"team": "sales"}
+            assert (await client.get("/admin/costs?group_by=key")).json() == {"group_by": "key", "only_team": "sales"}
+            assert (await client.get("/admin/costs?team=sales")).json() == {"team": "sales", "only_team": "sales"}
+            for path in ("costs/summary", "costs/movers", "receipts", "receipts/req_1"):
+                assert (await client.get(f"/admin/{path}")).json()["only_team"] == "sales"
             assert told(await client.get("/admin/costs?team=hr")) == (403, "role_forbidden")
             assert (await client.get("/admin/costs?team=sales&team=hr")).status_code == 403
             assert (await client.get("/admin/decisions/sales")).status_code == 200

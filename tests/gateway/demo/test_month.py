@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import pytest
 
+from gateway.accounting.costs import CostsQuery, costs
 from gateway.accounting.trace import Trace
 from gateway.cli.demo_folder import CONFIG, eras, owners
 from gateway.core.money import Price, Usage, charge
@@ -149,8 +150,8 @@ def test_every_grouping_of_the_store_sums_to_the_receipts(
             "sensitivity",
             "tag:project",
         ):
-            totals = store.totals(group, 0.0, UNTIL)
-            assert sum(each.nano_usd for each in totals) == whole, group
-            assert sum(each.calls for each in totals) == len(rows), group
+            answer = costs(store, CostsQuery(group, UNTIL - 60 * DAY_S, UNTIL))
+            assert answer.total.nano_usd == sum(each.nano_usd for each in answer.rows) == whole, group
+            assert answer.total.calls == len(rows), group
     finally:
         store.close()

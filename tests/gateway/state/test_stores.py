@@ -4,6 +4,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -11,8 +12,11 @@ import pytest
 from gateway.accounting.receipts import Receipt, row_of
 from gateway.core.money import FREE
 from gateway.prices import price_from
+from gateway.state import postgres, sqlite
 from gateway.state.audit import AuditRow
-from gateway.state.protocols import GROUPS, KeptRow, KeyRow, ReceiptRow, RowRefused, Store
+from gateway.state.books import DIMENSIONS, Question
+from gateway.state.protocols import KeptRow, KeyRow, ReceiptRow, RowRefused, Store
+from tests.gateway.state.asking import totals
 from tests.gateway.state.conftest import Database
 
 
@@ -33,7 +37,7 @@ def test_a_receipt_is_found_by_its_id_as_it_was_written(store: Store) -> None:
 def test_a_receipt_is_kept_once_and_the_first_holds(store: Store) -> None:
     store.add_receipts([row("a", cost_nano=5)])
     store.add_receipts([row("a", cost_nano=7), row("b", cost_nano=1), row("b", cost_nano=2)])
-    (total,) = store.totals("key", 0, 10)
+    (total,) = totals(store, "key", 0, 10)
     assert (total.calls, total.nano_usd) == (2, 6)
 
 
@@ -48,7 +52,7 @@ def test_a_batch_is_added_whole_or_not_at_all(store: Store, bad: dict[str, objec
 
 def test_no_receipts_are_added_as_well(store: Store) -> None:
     store.add_receipts([])
-    assert store.totals("key", 0, 10) == []
+    assert totals(store, "key", 0, 10) == []
 
 
 @pytest.mark.parametrize("text", ["\0", "a\0b", "\\u0000", "\t\n\\.\\N", "né 🪙 ﷽", "", " ", "\x7f\x1f", "\u2028"])
@@ -57,7 +61,7 @@ def test_a_caller_may_name_things_as_it_likes(store: Store, text: str) -> None:
     store.add_receipts([written])
     assert store.receipt("a") == written.body.encode()
     for group in ("model", "user", "team"):
-        (total,) = store.totals(group, 0, 10, [(group, text)])
+        (total,) = totals(store, group, 0, 10, [(group, text)])
         assert total.calls == 1
         assert total.group in (text, text.replace("\0", "\ufffd"))
     assert store.receipt(text) is None
@@ -66,7 +70,7 @@ def test_a_caller_may_name_things_as_it_likes(store: Store, text: str) -> None:
 @pytest.mark.parametrize("text", ["\\u0000", "\t\n\\.\\N", "né 🪙 ﷽", "", "\x7f\x1f"])
 def test_tags_may_hold_any_text(store: Store, text: str) -> None:
     store.add_receipts([row("a", tags=((text, text),))])
-    (total,) = store.totals(f"tag:{text}", 0, 10, [(f"tag:{text}", text)])
+    (total,) = totals(store, f"tag:{text}", 0, 10, [(f"tag:{text}", text)])
     assert (total.group, total.calls) == (text, 1)
 
 
@@ -78,7 +82,7 @@ def test_receipts_that_several_add_at_once_are_each_kept_once(database: Database
         thread.start()
     for thread in threads:
         thread.join()
-    (total,) = store.totals("key", 0, 10)
+    (total,) = totals(store, "key", 0, 10)
     assert (total.calls, total.nano_usd) == (500, sum(range(500)))
     for each in stores[1:]:
         each.close()
@@ -89,31 +93,21 @@ def test_receipts_that_several_add_at_once_are_each_kept_once(database: Database
 
 def test_sums_stay_exact_beyond_what_a_float_holds(store: Store) -> None:
     store.add_receipts([row(str(number), cost_nano=10**15 - 1) for number in range(100)])
-    (total,) = store.totals("key", 0, 10)
+    (total,) = totals(store, "key", 0, 10)
     assert total.nano_usd == 100 * (10**15 - 1)
 
 
 def test_a_span_of_time_is_half_open(store: Store) -> None:
-    store.add_receipts([row("a", time=10.0), row("b", time=20.0)])
-    assert [total.calls for total in store.totals("key", 10.0, 20.0)] == [1]
+    store.add_receipts([row("a", time=900.0), row("b", time=1800.0)])
+    assert [total.calls for total in totals(store, "key", 900.0, 1800.0)] == [1]
 
 
-@pytest.mark.parametrize(
-    ("group_by", "groups"),
-    [
-        ("hour", ["1970-01-01T00:00Z", "2026-11-19T23:00Z", "2026-11-20T00:00Z"]),
-        ("day", ["1970-01-01", "2026-11-19", "2026-11-20"]),
-        ("month", ["1970-01", "2026-11"]),
-    ],
-)
-def test_a_moment_belongs_to_the_hour_it_lies_in_wherever_the_store_is(
-    store: Store, group_by: str, groups: list[str]
-) -> None:
-    midnight = 1_795_132_800.0
-    moments = [0.0, midnight - 0.0000005, midnight - 0.0004, midnight]
+def test_a_moment_belongs_to_the_quarter_it_lies_in_wherever_the_store_is(store: Store) -> None:
+    midnight = 1_795_132_800
+    moments = [0.0, midnight - 0.0000005, midnight - 0.0004, float(midnight)]
     store.add_receipts([row(str(moment), time=moment) for moment in moments])
-    assert [total.group for total in store.totals(group_by, 0, midnight + 1)] == groups
-    assert sum(total.calls for total in store.totals("key", 0, midnight)) == 3
+    found = store.sums(Question((0, 900, midnight - 900, midnight, midnight + 900)))
+    assert sorted((each.span, each.sums.calls) for each in found) == [(0, 1), (2, 2), (3, 1)]
 
 
 def test_groups_come_in_the_order_of_their_bytes_and_those_without_a_name_first(store: Store) -> None:
@@ -121,31 +115,31 @@ def test_groups_come_in_the_order_of_their_bytes_and_those_without_a_name_first(
     store.add_receipts([row(name, team=name, tags=(("project", name),)) for name in names])
     store.add_receipts([row("nobody")])
     expected = [None, *sorted(names, key=str.encode)]
-    assert [total.group for total in store.totals("team", 0, 10)] == expected
-    assert [total.group for total in store.totals("tag:project", 0, 10)] == expected
+    assert [total.group for total in totals(store, "team", 0, 10)] == expected
+    assert [total.group for total in totals(store, "tag:project", 0, 10)] == expected
 
 
 @pytest.mark.parametrize("name", ["project", 'quo"te', "it's", "$.a[0]", "naïve", "100%", "%s", "0"])
 def test_a_tag_of_any_name_can_be_summed_and_filtered_by(store: Store, name: str) -> None:
     store.add_receipts([row("a", tags=((name, "x"), ("other", "y"))), row("b", tags=(("other", "y"),)), row("c")])
-    assert [(total.group, total.calls) for total in store.totals(f"tag:{name}", 0, 10)] == [(None, 2), ("x", 1)]
-    assert [total.calls for total in store.totals("key", 0, 10, [(f"tag:{name}", "x"), ("tag:other", "y")])] == [1]
+    assert [(total.group, total.calls) for total in totals(store, f"tag:{name}", 0, 10)] == [(None, 2), ("x", 1)]
+    assert [total.calls for total in totals(store, "key", 0, 10, [(f"tag:{name}", "x"), ("tag:other", "y")])] == [1]
 
 
-@pytest.mark.parametrize("group", [*GROUPS, "tag:project"])
+@pytest.mark.parametrize("group", [*DIMENSIONS, "tag:project"])
 def test_every_group_can_be_filtered_by_its_own_name(store: Store, group: str) -> None:
     words = dict.fromkeys(("team", "user", "model", "deployment", "provider", "route", "sensitivity"), "x")
     store.add_receipts([row("a", tags=(("project", "x"),), **words), row("b", time=9e8)])
-    for total in store.totals(group, 0, 1e9):
+    for total in totals(store, group, 0, 1e9):
         if total.group is not None:
-            assert store.totals(group, 0, 1e9, [(group, total.group)]) == [total]
+            assert totals(store, group, 0, 1e9, [(group, total.group)]) == [total]
 
 
 def test_a_group_that_is_none_reaches_no_statement(store: Store) -> None:
-    with pytest.raises(ValueError, match="no group"):
-        store.totals("key; DROP TABLE receipts", 0, 10)
-    with pytest.raises(ValueError, match="no group"):
-        store.totals("key", 0, 10, [("body", "x")])
+    with pytest.raises(ValueError, match="no dimension"):
+        totals(store, "key; DROP TABLE receipts", 0, 10)
+    with pytest.raises(ValueError, match="no dimension"):
+        totals(store, "key", 0, 10, [("body", "x")])
 
 
 # -- prices and keys ----------------------------------------------------------------------------------------------
@@ -202,6 +196,58 @@ def test_a_change_of_keys_by_another_process_is_noticed(store: Store, database: 
     other.close()
     assert store.keys_version() == before + 2
     assert not store.keys()[0].enabled
+
+
+# -- sums that are kept -------------------------------------------------------------------------------------------
+
+
+def test_receipts_of_an_older_schema_are_counted_when_it_is_opened(
+    database: Database, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    module = postgres if "postgres" in database.script else sqlite
+    older = tmp_path / "older"
+    older.mkdir()
+    for script in module._MIGRATIONS.glob("*.sql"):
+        if script.name < "0014":
+            (older / script.name).write_text(script.read_text())
+    tags = (("b", "x"), ("a", "y"))
+    rows = [
+        row(str(n), time=n * 1000.0, user=f"u{n % 3}", tags=tags, cost={"reasoning": n}, cost_nano=2 * n)
+        for n in range(50)
+    ]
+    rows.append(row("nul", reason="\0", model="\0", cost_nano=5))
+    columns = ", ".join(f'"{name}"' for name in ReceiptRow._fields[:28])
+    statement = f"INSERT INTO receipts ({columns}) VALUES ({module._SPELLING.places(28)})"
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "_MIGRATIONS", older)
+        for kind in (sqlite.SqliteStore, postgres.PostgresStore):
+            patched.setattr(kind, "_adopt", lambda store: None)
+        before = database.open()
+        for each in rows:
+            if isinstance(before, postgres.PostgresStore):
+                before._change(statement, postgres._without_nul(each)[:28])
+            else:
+                assert isinstance(before, sqlite.SqliteStore)
+                before._write(lambda connection, each=each: connection.execute(statement, each[:28]))  # type: ignore[misc]
+        before.close()
+    store = database.open()
+    assert sum(total.calls for total in totals(store, "user", 0, 60_000)) == 51
+    (total,) = totals(store, "tag:a", 0, 60_000, [("tag:b", "x")])
+    assert (total.nano_usd, total.reasoning_nano) == (2 * sum(range(50)), sum(range(50)))
+    store.add_receipts([row("new", user="u1", time=5.0)])
+    assert sum(total.calls for total in totals(store, "user", 0, 60_000)) == 52
+    store.close()
+
+
+def test_an_hour_is_folded_when_it_is_over_and_again_when_a_receipt_comes_late(store: Store) -> None:
+    store.add_receipts([row("a", time=100.0), row("b", time=4000.0)])
+    assert not store.fold_rollups(3599.0)
+    assert store.fold_rollups(3600.0)
+    assert not store.fold_rollups(3600.0)
+    store.add_receipts([row("late", time=200.0)])
+    assert [total.calls for total in totals(store, "key", 0, 3600)] == [2]
+    assert store.fold_rollups(3600.0)
+    assert [total.calls for total in totals(store, "key", 0, 3600)] == [2]
 
 
 # -- opening ------------------------------------------------------------------------------------------------------

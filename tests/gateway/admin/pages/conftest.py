@@ -6,6 +6,7 @@ that is no mere word, or breaks the CSP, fails its test: `tolerate` names what i
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -118,6 +119,25 @@ def shot() -> Shot:
         SCREENSHOTS.mkdir(parents=True, exist_ok=True)
         await page.evaluate("document.fonts.ready")
         await page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=full, animations="disabled")
+
+    return take
+
+
+@pytest.fixture
+def picture() -> Shot:
+    """Saves a picture of what a screen shows of a page for the documents, where HEADGATE_SCREENSHOTS names a folder."""
+    folder = os.environ.get("HEADGATE_SCREENSHOTS")
+
+    async def take(page: Page, name: str, width: int = 1280, height: int = 860) -> None:
+        if folder is None:
+            return
+        (ROOT / folder).mkdir(parents=True, exist_ok=True)
+        before = page.viewport_size
+        await page.set_viewport_size({"width": width, "height": height})
+        await page.evaluate("document.fonts.ready")
+        await page.screenshot(path=ROOT / folder / f"{name}.png", animations="disabled")
+        if before is not None:
+            await page.set_viewport_size(before)
 
     return take
 

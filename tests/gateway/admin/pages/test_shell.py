@@ -51,7 +51,7 @@ async def test_whoever_has_the_key_gets_in_and_out(page: Page, shot: Shot, toler
     await shot(page, "login-refused")
     await log_in(page, ADMIN_KEY)
     await page.wait_for_url("**/admin/ui")
-    await expect(page.get_by_role("heading", level=1)).to_have_text("Control room")
+    await expect(page.get_by_role("heading", level=1)).to_have_text("Overview")
     await shot(page, "home")
     await page.get_by_role("button", name="Log out").click()
     await page.wait_for_url("**/admin/login")
@@ -192,8 +192,6 @@ async def test_the_first_page_is_small(context: BrowserContext, admin_page: Page
     await admin_page.goto("/admin/ui", wait_until="networkidle")
     await until(lambda: len(sizes) >= 4)
     assert sum(sizes) < 100_000
-    charts = ("uplot/uPlot.iife.min.js", "uplot/uPlot.min.css", "charts.js")
-    assert sum(sizes) + sum(len(Assets()[name].gzipped) for name in charts) < 100_000
 
 
 async def test_light_and_dark_are_the_systems_until_one_is_chosen(admin_page: Page, shot: Shot) -> None:
@@ -246,7 +244,7 @@ async def test_an_unknown_page_says_so_as_a_page(admin_page: Page, shot: Shot, t
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 async def test_a_chart_is_drawn_named_and_saved(kind: str, scheme: str, admin_page: Page, shot: Shot) -> None:
     await admin_page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-    await admin_page.goto("/admin/ui")
+    await admin_page.goto("/admin/ui", wait_until="networkidle")
     await admin_page.evaluate(DRAW, [kind, SCRIPTS])
     chart = admin_page.get_by_role("figure", name="Spend by team")
     await expect(chart.locator("table caption")).to_have_text("Spend by team")
@@ -283,7 +281,7 @@ async def test_tables_sort_and_save_and_forms_tell_what_the_api_said(
     admin_page: Page, tolerate: Callable[[str], None]
 ) -> None:
     tolerate(REFUSED)
-    await admin_page.goto("/admin/ui")
+    await admin_page.goto("/admin/ui", wait_until="networkidle")
     draw = """html => {
         document.querySelector("main").innerHTML = html;
         headgate.write();
