@@ -9,6 +9,7 @@ from pathlib import Path
 from gateway.accounting.costs import Costs, CostsQuery, costs
 from gateway.accounting.journal import Journal
 from gateway.accounting.mover import Mover
+from gateway.accounting.periods import Period
 from gateway.state.protocols import ReceiptStore, StoreUnavailable
 
 
@@ -39,6 +40,10 @@ class Ledger:
     async def costs(self, query: CostsQuery) -> Costs:
         """Sums receipts; raises BadRequest or StoreUnavailable."""
         return await asyncio.to_thread(self._costs, query)
+
+    def spent(self, group: str, period: Period) -> dict[str, int]:
+        """Sums the nano-dollars of a period's receipts that are in the store; blocks, raises StoreUnavailable."""
+        return self._store.spent(group, *period)
 
     def _receipt(self, id: str) -> bytes | None:
         self.settle()

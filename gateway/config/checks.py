@@ -5,9 +5,11 @@ from __future__ import annotations
 import difflib
 import ipaddress
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from fnmatch import fnmatchcase
 from typing import Final
 from urllib.parse import urlsplit
 
+from gateway.config.budgets import EACH
 from gateway.config.document import Path
 from gateway.config.models import Config
 from gateway.config.own_gpus import OWN_GPUS
@@ -36,6 +38,7 @@ def problems(config: Config, kinds: Mapping[str, Kind], detectors: Collection[st
     yield from _deployments(config)
     yield from _sensitivity(config, detectors)
     yield from _callers(config)
+    yield from _budgets(config)
     yield from _guarantees(config)
     yield from _routes(config)
     yield from _tests(config)
@@ -249,6 +252,41 @@ def _callers(config: Config) -> Iterator[Problem]:
             provider, slash, _ = model.partition("/")
             if not (slash and provider in config.providers):
                 yield from _unknown((*path, "models", position), "model", model, models)
+
+
+def _budgets(config: Config) -> Iterator[Problem]:
+    seen: set[tuple[str, ...]] = set()
+    for index, budget in enumerate(config.budgets):
+        path: Path = ("budgets", index)
+        if budget.team not in (None, EACH):
+            yield from _unknown((*path, "team"), "team", budget.team or "", config.teams)
+        if budget.provider not in (None, EACH):
+            yield from _unknown((*path, "provider"), "provider", budget.provider or "", config.providers)
+        once = (*budget.scope, budget.per)
+        if once in seen:
+            yield path, f"there is a budget of {' '.join(budget.scope)} per {budget.per} above"
+        seen.add(once)
+    models = {*_models(config)}
+    limited: set[tuple[str | None, ...]] = set()
+    for index, limit in enumerate(config.rate_limits):
+        path = ("rate_limits", index)
+        if limit.team not in (None, EACH):
+            yield from _unknown((*path, "team"), "team", limit.team or "", config.teams)
+        if limit.model is not None and not any(fnmatchcase(limit.model, each) for each in models):
+            provider, slash, _ = limit.model.partition("/")
+            if not (slash and provider in config.providers):
+                yield from _unknown((*path, "model"), "model", limit.model, models)
+        if limit.scope in limited:
+            yield path, "there is a limit of the same above: write them as one"
+        limited.add(limit.scope)
+    for index, key in enumerate(config.keys):
+        periods = [budget.per for budget in key.budgets]
+        if len(set(periods)) < len(periods):
+            yield ("keys", index, "budgets"), "a key has one budget a period"
+    if config.notify is not None:
+        url = config.notify.webhook
+        if url.present and not url.reveal().startswith(("http://", "https://")):
+            yield ("notify", "webhook"), "write http://… or https://…"
 
 
 def _models(config: Config) -> Iterator[str]:

@@ -20,15 +20,12 @@ from gateway.core.errors import ConfigError
 
 # Words of the full vocabulary that this version cannot honour: better refused than read and ignored.
 LATER: Final = (
-    "budgets",
-    "notify",
     "rescue",
     "hedge",
     "redact",
     "shadow",
     "pool",
     "priority",
-    "rate_limits",
     "gpu_hour_usd",
     "prefill",
 )

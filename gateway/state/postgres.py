@@ -17,7 +17,7 @@ from gateway.core.money import Price
 from gateway.state import audit, sql
 from gateway.state.audit import AuditRow
 from gateway.state.postgres_session import Connection, Session, parameters_of
-from gateway.state.protocols import KeptRow, KeyRow, ReceiptRow, Totals
+from gateway.state.protocols import KeptRow, KeyRow, NoticeRow, ReceiptRow, RowRefused, Totals
 
 WRITE_S: Final = 10.0
 READ_S: Final = 30.0  # a sum takes 1.2 us a receipt (by hour, over 50,000, one machine)
@@ -33,6 +33,7 @@ _SPELLING: Final = sql.Spelling(
         for unit, shape in (("hour", 'YYYY-MM-DD"T"HH24:00"Z"'), ("day", "YYYY-MM-DD"), ("month", "YYYY-MM"))
     },
     tag='((tags ->> %s::text) COLLATE "C")',
+    same="IS NOT DISTINCT FROM",
 )
 
 _ADD_KEPT: Final = sql.add_kept_statement(_SPELLING).encode()
@@ -88,6 +89,10 @@ class PostgresStore:
         """Sums receipts of [since, until) by one of GROUPS or a tag, in the order of the groups; raises ValueError."""
         return [sql.totals_of(row) for row in self._read(*sql.totals_query(_SPELLING, group_by, since, until, where))]
 
+    def spent(self, group: str, since: float, until: float) -> dict[str, int]:
+        """Sums the nano-dollars of receipts of [since, until) by one of GROUPS or a tag; "" for all of them at once."""
+        return sql.spent_of(self._read(*sql.spent_query(_SPELLING, group, since, until)))
+
     def keep_prices(self, prices: Iterable[Price]) -> None:
         """Keeps prices by version, their service tiers' too."""
         rows = sql.price_values(prices)
@@ -115,6 +120,21 @@ class PostgresStore:
         )
         if self._change(statement, values) == 0:
             raise ValueError(f"there is a key named {key.name!r} already")
+
+    def replace_key(self, before: KeyRow, after: KeyRow) -> bool:
+        """Puts a key in the place of itself; returns whether it was still as it was `before`.
+
+        Raises ValueError where another key has its hash.
+        """
+        statement, values = sql.replace_key_statement(_SPELLING, before, after)
+        try:
+            return self._change(statement, values) == 1
+        except RowRefused:
+            raise ValueError("another key has this hash") from None
+
+    def delete_key(self, name: str) -> bool:
+        """Forgets a key; returns whether there was one of that name."""
+        return self._change("DELETE FROM keys WHERE name = %s", (name,)) == 1
 
     def enable_key(self, name: str, enabled: bool) -> bool:
         """Switches a key on or off; returns whether there is one of that name."""
@@ -158,6 +178,28 @@ class PostgresStore:
         """Returns the newest first: those that match all (filter, value) pairs, older than the (time, id) `before`."""
         rows = self._read(*audit.query(_SPELLING, where, before, limit))
         return [AuditRow(*row[:-2], *(_text(value) for value in row[-2:])) for row in rows]
+
+    # -- notices --------------------------------------------------------------------------------------------------
+
+    def add_notice(self, notice: NoticeRow) -> bool:
+        """Keeps a notice; returns whether it is new."""
+        return (
+            self._change(f"INSERT INTO notices VALUES ({_SPELLING.places(3)}, NULL) ON CONFLICT DO NOTHING", notice)
+            == 1
+        )
+
+    def waiting_notices(self) -> list[NoticeRow]:
+        """Returns the notices that were not closed, oldest first."""
+        rows = self._read('SELECT id, body, "time" FROM notices WHERE closed_at IS NULL ORDER BY "time", id', ())
+        return [NoticeRow._make(row) for row in rows]
+
+    def close_notice(self, id: str, time: float) -> None:
+        """Notes that nothing more is to be done for a notice."""
+        self._change("UPDATE notices SET closed_at = %s WHERE id = %s", (time, id))
+
+    def expire_notices(self, before: float) -> None:
+        """Forgets closed notices that are older."""
+        self._change('DELETE FROM notices WHERE closed_at IS NOT NULL AND "time" < %s', (before,))
 
     # -- statements -----------------------------------------------------------------------------------------------
 
@@ -203,8 +245,7 @@ def _migrate(connection: Connection) -> None:
     if table is not None:
         ((version,),) = connection.execute("SELECT version FROM schema_version").fetchall()
     scripts = sql.lacking(version, _MIGRATIONS, "the PostgreSQL database")
-    for script in scripts:
+    for number, script in scripts:
         connection.execute(script.read_bytes())
-    if scripts:
-        connection.execute("UPDATE schema_version SET version = %s", (version + len(scripts),))
+        connection.execute("UPDATE schema_version SET version = %s", (number,))
     connection.execute(_MAKE_INCOMING)  # whoever may not should hear of it now

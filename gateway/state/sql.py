@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from gateway.core.allowances import Budget, RateLimits
 from gateway.core.errors import ConfigError
 from gateway.core.money import BUCKETS, Price
 from gateway.core.types import Tags
@@ -18,7 +19,8 @@ MIGRATIONS: Final = Path(__file__).parent / "migrations"
 # `user` and `key` are words of SQL's own.
 RECEIPT_COLUMNS: Final = ", ".join(f'"{column}"' for column in ReceiptRow._fields)
 KEY_COLUMNS: Final = (
-    'hash, name, team, "user", tags, models, routes, sensitivity, expires_at, enabled, strict, created_at'
+    'hash, name, team, "user", tags, models, routes, sensitivity, expires_at, enabled, strict, created_at, '
+    "role, budgets, limits, previous_hash, previous_until"
 )
 _TIMES: Final = ("hour", "day", "month")
 _SUMS: Final = ", ".join(
@@ -48,7 +50,8 @@ def add_kept_statement(spelling: Spelling) -> str:
 
 
 class Spelling(NamedTuple):
-    """What databases write differently: a value's place in a statement, and times (UTC) and one tag to group by.
+    """What databases write differently: a value's place in a statement, the comparison that takes NULL for a value,
+    and times (UTC) and one tag to group by.
 
     A time belongs to the second it falls in, never to the next. `tag` has one place, for the tag's name.
     """
@@ -58,6 +61,7 @@ class Spelling(NamedTuple):
     day: str
     month: str
     tag: str
+    same: str
 
     def places(self, count: int) -> str:
         """Returns as many places, with commas."""
@@ -123,12 +127,18 @@ def key_values(key: KeyRow) -> tuple[object, ...]:
         key.enabled,
         key.strict,
         key.created_at,
+        key.role,
+        _json(key.budgets) if key.budgets else None,
+        _json(key.limits) if key.limits else None,
+        key.previous_hash,
+        key.previous_until,
     )
 
 
 def key_of(row: Sequence[Any]) -> KeyRow:
     """Reads a row of KEY_COLUMNS."""
-    hash, name, team, user, tags, models, routes, sensitivity, expires_at, enabled, strict, created_at = row
+    hash, name, team, user, tags, models, routes, sensitivity, expires_at, enabled, strict, created_at = row[:12]
+    role, budgets, limits, previous_hash, previous_until = row[12:]
     return KeyRow(
         hash=hash,
         name=name,
@@ -142,17 +152,44 @@ def key_of(row: Sequence[Any]) -> KeyRow:
         enabled=bool(enabled),
         strict=bool(strict),
         created_at=created_at,
+        role=role,
+        budgets=() if budgets is None else msgspec.json.decode(budgets, type=tuple[Budget, ...]),
+        limits=RateLimits() if limits is None else msgspec.json.decode(limits, type=RateLimits),
+        previous_hash=previous_hash,
+        previous_until=previous_until,
     )
 
 
-def lacking(version: int, folder: Path, database: str) -> list[Path]:
-    """Returns the scripts that a database at this version lacks; raises ConfigError where it has unknown ones."""
-    scripts = sorted(folder.glob("*.sql"))
-    if version > len(scripts):
-        raise ConfigError(
-            [f"{database}: written by a newer Headgate (schema {version}, this one knows {len(scripts)})"]
-        )
-    return scripts[version:]
+def replace_key_statement(spelling: Spelling, before: KeyRow, after: KeyRow) -> tuple[str, list[object]]:
+    """Returns the statement that changes a key if it is still as it was, and its values."""
+    columns = KEY_COLUMNS.split(", ")
+    changed = ", ".join(f"{column} = {spelling.place}" for column in columns)
+    same = " AND ".join(f"{column} {spelling.same} {spelling.place}" for column in columns)
+    return f"UPDATE keys SET {changed} WHERE {same}", [*key_values(after), *key_values(before)]
+
+
+def spent_query(spelling: Spelling, group: str, since: float, until: float) -> tuple[str, list[object]]:
+    """Returns the statement that sums what was spent, and its values; raises ValueError for a group that is none."""
+    expression, values = _expression(spelling, group) if group else ("''", [])
+    when = f'"time" >= {spelling.place} AND "time" < {spelling.place}'
+    return f"SELECT {expression}, sum(nano_usd) FROM receipts WHERE {when} GROUP BY 1", [*values, since, until]
+
+
+def spent_of(rows: Iterable[Sequence[Any]]) -> dict[str, int]:
+    """Reads the rows of `spent_query`."""
+    return {group: int(nano) for group, nano in rows if group is not None}
+
+
+def lacking(version: int, folder: Path, database: str) -> list[tuple[int, Path]]:
+    """Returns the scripts that a database at this version lacks, by number; raises ConfigError where it has newer ones.
+
+    A version is the number of the last script that was applied; numbers ascend, and may leave some out.
+    """
+    scripts = sorted((int(script.name[:4]), script) for script in folder.glob("*.sql"))
+    newest = scripts[-1][0]
+    if version > newest:
+        raise ConfigError([f"{database}: written by a newer Headgate (schema {version}, this one knows {newest})"])
+    return [(number, script) for number, script in scripts if number > version]
 
 
 def _json(value: object) -> str:

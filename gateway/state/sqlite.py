@@ -19,7 +19,7 @@ from typing import Any, Final, TypeVar
 from gateway.core.money import Price
 from gateway.state import audit, sql
 from gateway.state.audit import AuditRow
-from gateway.state.protocols import KeptRow, KeyRow, ReceiptRow, RowRefused, StoreUnavailable, Totals
+from gateway.state.protocols import KeptRow, KeyRow, NoticeRow, ReceiptRow, RowRefused, StoreUnavailable, Totals
 
 _T = TypeVar("_T")
 
@@ -33,6 +33,7 @@ _SPELLING: Final = sql.Spelling(
     day="strftime('%Y-%m-%d', CAST(time AS INTEGER), 'unixepoch')",
     month="strftime('%Y-%m', CAST(time AS INTEGER), 'unixepoch')",
     tag="(SELECT value FROM json_each(tags) WHERE json_each.key = ?)",
+    same="IS",
 )
 _ADD_KEPT: Final = sql.add_kept_statement(_SPELLING)
 _ADD_AUDIT: Final = audit.add_statement(_SPELLING)
@@ -95,6 +96,10 @@ class SqliteStore:
         """Sums receipts of [since, until) by one of GROUPS or a tag, in the order of the groups; raises ValueError."""
         return [sql.totals_of(row) for row in self._read(*sql.totals_query(_SPELLING, group_by, since, until, where))]
 
+    def spent(self, group: str, since: float, until: float) -> dict[str, int]:
+        """Sums the nano-dollars of receipts of [since, until) by one of GROUPS or a tag; "" for all of them at once."""
+        return sql.spent_of(self._read(*sql.spent_query(_SPELLING, group, since, until)))
+
     def keep_prices(self, prices: Iterable[Price]) -> None:
         """Keeps prices by version, their service tiers' too."""
         rows = sql.price_values(prices)
@@ -122,6 +127,21 @@ class SqliteStore:
         )
         if self._write(lambda connection: connection.execute(statement, values).rowcount) == 0:
             raise ValueError(f"there is a key named {key.name!r} already")
+
+    def replace_key(self, before: KeyRow, after: KeyRow) -> bool:
+        """Puts a key in the place of itself; returns whether it was still as it was `before`.
+
+        Raises ValueError where another key has its hash.
+        """
+        statement, values = sql.replace_key_statement(_SPELLING, before, after)
+        try:
+            return self._change(statement, values) == 1
+        except RowRefused:
+            raise ValueError("another key has this hash") from None
+
+    def delete_key(self, name: str) -> bool:
+        """Forgets a key; returns whether there was one of that name."""
+        return self._change("DELETE FROM keys WHERE name = ?", (name,)) == 1
 
     def enable_key(self, name: str, enabled: bool) -> bool:
         """Switches a key on or off; returns whether there is one of that name."""
@@ -166,11 +186,37 @@ class SqliteStore:
         """Returns the newest first: those that match all (filter, value) pairs, older than the (time, id) `before`."""
         return [AuditRow._make(row) for row in self._read(*audit.query(_SPELLING, where, before, limit))]
 
+    # -- notices --------------------------------------------------------------------------------------------------
+
+    def add_notice(self, notice: NoticeRow) -> bool:
+        """Keeps a notice; returns whether it is new."""
+        return (
+            self._change(f"INSERT INTO notices VALUES ({_SPELLING.places(3)}, NULL) ON CONFLICT DO NOTHING", notice)
+            == 1
+        )
+
+    def waiting_notices(self) -> list[NoticeRow]:
+        """Returns the notices that were not closed, oldest first."""
+        rows = self._read('SELECT id, body, "time" FROM notices WHERE closed_at IS NULL ORDER BY "time", id', ())
+        return [NoticeRow._make(row) for row in rows]
+
+    def close_notice(self, id: str, time: float) -> None:
+        """Notes that nothing more is to be done for a notice."""
+        self._change("UPDATE notices SET closed_at = ? WHERE id = ?", (time, id))
+
+    def expire_notices(self, before: float) -> None:
+        """Forgets closed notices that are older."""
+        self._change('DELETE FROM notices WHERE closed_at IS NOT NULL AND "time" < ?', (before,))
+
     # -- connections ----------------------------------------------------------------------------------------------
 
     def _write(self, change: Callable[[sqlite3.Connection], _T]) -> _T:
         with self._write_lock, _mapped(), _transaction(self._writer):
             return change(self._writer)
+
+    def _change(self, statement: str, values: Sequence[object]) -> int:
+        """Returns how many rows were changed."""
+        return self._write(lambda connection: connection.execute(statement, values).rowcount)
 
     def _read(self, statement: str, values: Sequence[object]) -> list[tuple[Any, ...]]:
         with self._read_lock, _mapped():
@@ -230,10 +276,10 @@ def _migrate(connection: sqlite3.Connection, path: Path) -> None:
     with _transaction(connection):
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         scripts = sql.lacking(version, _MIGRATIONS, str(path))
-        for script in scripts:
+        for number, script in scripts:
             for statement in _statements(script.read_text()):
                 connection.execute(statement)
-        connection.execute(f"PRAGMA user_version = {version + len(scripts)}")
+            connection.execute(f"PRAGMA user_version = {number}")
 
 
 def _statements(script: str) -> Iterator[str]:

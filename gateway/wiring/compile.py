@@ -21,6 +21,7 @@ from gateway.snapshot import Snapshot
 from gateway.state.cache import ResponseCache
 from gateway.state.protocols import KeyRow
 from gateway.upstream.fetch import Fetcher, MediaLimits, Sniff
+from gateway.wiring.allowances import budget_of, rates_of
 from gateway.wiring.labels import classifier_of
 from gateway.wiring.places import Places
 from gateway.wiring.rules import routing_of, tests_of
@@ -149,6 +150,9 @@ def written_keys(config: Config) -> list[KeyRow]:
             expires_at=None if key.expires is None else key.expires.timestamp(),
             enabled=key.enabled,
             strict=key.strict,
+            role=key.role,
+            budgets=tuple(budget_of(budget) for budget in key.budgets),
+            limits=rates_of(key.limits),
         )
         for key in config.keys
     ]

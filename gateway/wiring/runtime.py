@@ -50,6 +50,7 @@ from gateway.wiring.places import Signers, Transports, names_of, places_of
 from gateway.wiring.pool_watch import PoolWatch
 from gateway.wiring.pools import Replicas, health_of
 from gateway.wiring.rules import windows_of
+from gateway.wiring.spending import Spending
 from gateway.wiring.stores import store_of
 
 _log = structlog.get_logger("headgate")
@@ -131,6 +132,14 @@ class Runtime:
             self.store.close()
             raise
         ledger = Ledger(journal, self.store)
+        self._spending = spending = Spending(self.store, ledger)
+        try:
+            await spending.apply(config, self._keys)
+        except (StoreUnavailable, OSError):
+            journal.shut()
+            self.store.close()
+            raise
+        spending.start()
         ledger.start()
         kept = KeptAnswers(self.store, KeptContent(ResponsesWire()))
         kept.start()
@@ -144,6 +153,8 @@ class Runtime:
             admission=Admission(_limits(config)),
             flights=Flights(),
             ledger=ledger,
+            budgets=spending.budgets,
+            limits=spending.limits,
             telemetry=telemetry,
             kept=kept,
             pools=pools,
@@ -183,6 +194,7 @@ class Runtime:
         if self._cached is not None:
             await self._cached.close()
         self.services.kept.content.close()
+        await self._spending.stop()
         await asyncio.to_thread(self.services.kept.stop)
         await asyncio.to_thread(self.services.ledger.stop)
         await asyncio.to_thread(self.services.telemetry.close)
@@ -201,6 +213,7 @@ class Runtime:
                 self.services.telemetry.metrics.count(names.RELOADS, ("refused",))
                 _log.error("config_refused", problems=error.problems, serving_revision=self._revision)
                 return
+            await self._spending.apply(loaded.config, self._keys)
             self.pipeline.apply(compiled.snapshot)
             self._applied(loaded, compiled)
             _log.info("config_applied", revision=self._revision)
@@ -391,6 +404,7 @@ class Runtime:
         metrics.observe(
             names.IN_FLIGHT, lambda: [((name,), count) for name, count in list(admission.in_flight.items())]
         )
+        self._spending.observe(metrics)
         metrics.observe(names.QUEUED, lambda: [((), admission.waiting)])
         metrics.observe(names.REVISION, lambda: [((), self._revision)])
         metrics.observe(names.JOURNAL, lambda: [((), ledger.journal.size_bytes)])
