@@ -126,7 +126,9 @@ ADVICE: Final[Mapping[str, Advice]] = {
     "upstream_aborted": Advice("provider", _ELSEWHERE),
     "upstream_credentials": Advice("operator", "tell the operator: the gateway's key or account is refused"),
     "upstream_model_not_found": Advice("operator", "tell the operator: a deployment's model does not exist"),
-    "budget_exceeded": Advice("caller", "wait until the budget begins anew, or have it raised: see [budgets](budgets.md)"),
+    "budget_exceeded": Advice(
+        "caller", "wait until the budget begins anew, or have it raised: see [budgets](budgets.md)"
+    ),
     "rate_limit_exceeded": Advice("caller", _WAIT),
     "cancelled": Advice("caller", "nobody is told: the caller had gone"),
 }

@@ -99,6 +99,19 @@ class _Meter:
         self.tokens = _bound(self.tokens, limits.tokens_per_minute, now)
         self._in_flight_limit = inf if limits.in_flight is None else limits.in_flight
 
+    def usage(self, kept: _Kept, now: float) -> Usage:
+        """Returns how it stands."""
+        calls, tokens = self.calls, self.tokens
+        return Usage(
+            *kept,
+            calls.per_minute if calls is not None else None,
+            max(0, int(calls.left(now))) if calls is not None else None,
+            tokens.per_minute if tokens is not None else None,
+            max(0, int(tokens.left(now))) if tokens is not None else None,
+            None if self._in_flight_limit == inf else int(self._in_flight_limit),
+            self.in_flight,
+        )
+
     def refusal(self, tokens: int, now: float) -> RateLimited | None:
         """Says why a call may not begin now, or None."""
         if self.in_flight >= self._in_flight_limit:
@@ -110,6 +123,21 @@ class _Meter:
         else:
             return None
         return RateLimited(f"{self.label} may have {what}: try again in {_spoken(wait_s)}", retry_after_s=wait_s)
+
+
+class Usage(msgspec.Struct, frozen=True):
+    """How a limit stands: of each bound what it is and what is left of it (None where there is none)."""
+
+    scope: str
+    name: str
+    model: str | None
+    own: bool
+    calls_per_minute: int | None
+    calls_left: int | None
+    tokens_per_minute: int | None
+    tokens_left: int | None
+    in_flight_limit: int | None
+    in_flight: int
 
 
 class Turn:
@@ -165,6 +193,14 @@ class Limits:
                     meter.bind(rule.limits, now)
                     self._meters[kept] = meter
         self.active = bool(self._rules)
+
+    def usage(self, now: float) -> list[Usage]:
+        """Returns how every limit stands that a call has met, and every one that names somebody."""
+        for (scope, name), rules in self._rules.items():
+            for rule in rules:
+                if name != EACH:
+                    self._meter(rule, name, now)
+        return [meter.usage(kept, now) for kept, meter in self._meters.items()]
 
     def enter(self, principal: Principal, model: str, tokens: int, now: float) -> Turn | None:
         """Lets a call in that is expected to take so many tokens; None where no limit is for it. Raises RateLimited."""

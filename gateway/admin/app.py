@@ -16,10 +16,26 @@ from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
 from gateway.admin.api import audit, breakers, costs, decisions, live, playground, policies, pool, providers, session
+from gateway.admin.api import (
+    audit,
+    breakers,
+    budgets,
+    costs,
+    decisions,
+    keys,
+    live,
+    playground,
+    policies,
+    providers,
+    session,
+    teams,
+)
 from gateway.admin.audit import Audit
+from gateway.admin.budget_desk import BudgetDesk
 from gateway.admin.errors import answer_of
 from gateway.admin.gate import Gate, is_page
 from gateway.admin.keeper import Keeper
+from gateway.admin.key_desk import KeyDesk
 from gateway.admin.pages import Shell, shell_pages
 from gateway.admin.pages.policies import policies_pages
 from gateway.admin.pages.pool import pool_pages
@@ -40,6 +56,9 @@ class Rooms(msgspec.Struct, frozen=True, kw_only=True):
     rules: policies.Rules | None = None
     playground: playground.Playground | None = None
     desk: pool.Desk | None = None
+    keys: KeyDesk | None = None
+    budgets: BudgetDesk | None = None
+    teams: teams.Teams = dict
     version: str = ""
     max_body: int = 32 * 2**20
 
@@ -65,6 +84,10 @@ def application(rooms: Rooms) -> FastAPI:
         app.include_router(policies.router(rooms.rules))
     if rooms.playground is not None:
         app.include_router(playground.router(rooms.playground))
+    if rooms.keys is not None and rooms.budgets is not None:
+        app.include_router(keys.router(rooms.keys, rooms.audit))
+        app.include_router(budgets.router(rooms.budgets))
+        app.include_router(teams.router(rooms.teams, rooms.keys, rooms.budgets))
     # -- the pages: a line for each area, in the order of the navigation ---------------------------------------------
     app.include_router(shell_pages(shell))
     if rooms.traffic is not None:

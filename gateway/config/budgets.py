@@ -10,6 +10,9 @@ from pydantic import BeforeValidator, Field, model_validator
 from gateway.config.secret import Secret
 from gateway.config.section import Section
 from gateway.config.units import Unit, Usd, name
+from gateway.core.allowances import Budget as CompiledBudget
+from gateway.core.allowances import RateLimits
+from gateway.core.money import NANO_PER_USD
 
 EACH = "*"
 
@@ -52,6 +55,12 @@ class BudgetTerms(Section):
     reject_at: Percent | None = Field(
         default=100, description="Percent from which on calls are refused; `null`: none ever is."
     )
+
+    @property
+    def compiled(self) -> CompiledBudget:
+        """The same with its money as an integer."""
+        notices = tuple(sorted(set(self.notify_at)))
+        return CompiledBudget(int(self.usd * NANO_PER_USD), self.per, self.zone, notices, self.reject_at)
 
 
 class Budget(BudgetTerms):
@@ -98,6 +107,11 @@ class RateTerms(Section):
         default=None, description="Tokens in and out; by estimate when a call begins, put right when it ends."
     )
     in_flight: Rate | None = Field(default=None, description="Calls under way at a time.")
+
+    @property
+    def compiled(self) -> RateLimits:
+        """The same as callers are held to."""
+        return RateLimits(self.calls_per_minute, self.tokens_per_minute, self.in_flight)
 
 
 class RateLimit(RateTerms):

@@ -236,7 +236,7 @@ def _callers(config: Config) -> Iterator[Problem]:
     for name, team in config.teams.items():
         yield from _level(("teams", name, "sensitivity"), team.sensitivity, config)
     yield from _unique(("keys",), "key", [key.name for key in config.keys])
-    models = set(_models(config))
+    models = set(names_of_models(config))
     routes = [route.name for route in config.policies.routes]
     hashes: set[str] = set()
     for index, key in enumerate(config.keys):
@@ -266,7 +266,7 @@ def _budgets(config: Config) -> Iterator[Problem]:
         if once in seen:
             yield path, f"there is a budget of {' '.join(budget.scope)} per {budget.per} above"
         seen.add(once)
-    models = {*_models(config)}
+    models = {*names_of_models(config)}
     limited: set[tuple[str | None, ...]] = set()
     for index, limit in enumerate(config.rate_limits):
         path = ("rate_limits", index)
@@ -289,7 +289,7 @@ def _budgets(config: Config) -> Iterator[Problem]:
             yield ("notify", "webhook"), "write http://… or https://…"
 
 
-def _models(config: Config) -> Iterator[str]:
+def names_of_models(config: Config) -> Iterator[str]:
     """Yields every name a caller can ask for, patterns as they are written."""
     yield "auto"
     yield from config.deployments

@@ -7,34 +7,13 @@ from collections.abc import Iterable, Iterator
 from gateway.accounting.budgets import Rule
 from gateway.accounting.limits import LimitRule
 from gateway.config import Config
-from gateway.config.budgets import BudgetTerms, RateTerms
-from gateway.core.allowances import Budget, RateLimits
-from gateway.core.money import NANO_PER_USD
 from gateway.state.protocols import KeyRow
-
-
-def budget_of(written: BudgetTerms) -> Budget:
-    """Compiles amounts."""
-    return Budget(
-        int(written.usd * NANO_PER_USD),
-        written.per,
-        written.zone,
-        tuple(sorted(set(written.notify_at))),
-        written.reject_at,
-    )
-
-
-def rates_of(written: RateTerms | None) -> RateLimits:
-    """Compiles rates; None bounds nothing."""
-    if written is None:
-        return RateLimits()
-    return RateLimits(written.calls_per_minute, written.tokens_per_minute, written.in_flight)
 
 
 def budget_rules(config: Config, keys: Iterable[KeyRow]) -> Iterator[Rule]:
     """Yields every budget that holds; `keys` are those of the config and of the store."""
     for written in config.budgets:
-        yield Rule(*written.scope, budget_of(written))
+        yield Rule(*written.scope, written.compiled)
     for key in keys:
         for budget in key.budgets:
             yield Rule("key", key.name, budget, own=True)
@@ -44,10 +23,10 @@ def limit_rules(config: Config, keys: Iterable[KeyRow]) -> Iterator[LimitRule]:
     """Yields every rate limit that holds."""
     for written in config.rate_limits:
         scope, name, model = written.scope
-        yield LimitRule(scope, name, rates_of(written), model)
+        yield LimitRule(scope, name, written.compiled, model)
     for name, team in config.teams.items():
-        if limits := rates_of(team.limits):
-            yield LimitRule("team", name, limits, own=True)
+        if team.limits is not None:
+            yield LimitRule("team", name, team.limits.compiled, own=True)
     for key in keys:
         if key.limits:
             yield LimitRule("key", key.name, key.limits, own=True)

@@ -14,6 +14,7 @@ from gateway.auth import Team, anonymous, keys_of, principal_of
 from gateway.cache import Cache, CacheSettings, epoch_of
 from gateway.classify import Classifier
 from gateway.config import Config, Loaded
+from gateway.core.allowances import RateLimits
 from gateway.core.errors import ConfigError
 from gateway.core.types import Call, Deployment, Principal, Sensitivity
 from gateway.routing import Given, Matrix, Routing, prove, run_tests
@@ -21,7 +22,6 @@ from gateway.snapshot import Snapshot
 from gateway.state.cache import ResponseCache
 from gateway.state.protocols import KeyRow
 from gateway.upstream.fetch import Fetcher, MediaLimits, Sniff
-from gateway.wiring.allowances import budget_of, rates_of
 from gateway.wiring.labels import classifier_of
 from gateway.wiring.places import Places
 from gateway.wiring.rules import routing_of, tests_of
@@ -151,8 +151,8 @@ def written_keys(config: Config) -> list[KeyRow]:
             enabled=key.enabled,
             strict=key.strict,
             role=key.role,
-            budgets=tuple(budget_of(budget) for budget in key.budgets),
-            limits=rates_of(key.limits),
+            budgets=tuple(budget.compiled for budget in key.budgets),
+            limits=key.limits.compiled if key.limits is not None else RateLimits(),
         )
         for key in config.keys
     ]

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Final
 
 from gateway.admin.access import Credentials
 from gateway.admin.app import Rooms, application
 from gateway.admin.audit import Audit
+from gateway.admin.budget_desk import BudgetDesk
 from gateway.admin.keeper import Keeper
+from gateway.admin.key_desk import KeyDesk, Surroundings
 from gateway.admin.sessions import Sessions
+from gateway.config.checks import names_of_models
 from gateway.state.protocols import KeyRow
 from gateway.wiring.accounts import Accounts
 from gateway.wiring.compile import written_keys
@@ -17,6 +22,8 @@ from gateway.wiring.play import Playground
 from gateway.wiring.runtime import VERSION, Runtime
 from gateway.wiring.support import matrix
 from gateway.wiring.views import Rules, Traffic
+
+TAKEN_OVER_S: Final = 30.0
 
 
 def admin_surface(
@@ -31,12 +38,36 @@ def admin_surface(
     def hosts() -> list[str]:
         return [name.lower() for name in runtime.loaded.config.admin.hosts]
 
+    loop = asyncio.get_running_loop()
+
+    def surroundings() -> Surroundings:
+        config = runtime.loaded.config
+        return Surroundings(
+            tuple(config.sensitivity.levels),
+            frozenset(config.teams),
+            frozenset(names_of_models(config)),
+            frozenset(route.name for route in config.policies.routes),
+            tuple(written_keys(config)),
+            tuple(runtime.stored_keys),
+        )
+
+    def changed() -> None:
+        asyncio.run_coroutine_threadsafe(runtime.reload_keys(), loop).result(TAKEN_OVER_S)
+
     return application(
         Rooms(
             keeper=Keeper(Credentials(admin_hash, Keyring(runtime).find), Sessions(limits), hosts, open_check),
             audit=Audit(runtime.store),
             accounts=Accounts(runtime.store, runtime.services.ledger.settle),
             levers=BreakerLevers(runtime.services.breakers),
+            keys=KeyDesk(runtime.store, surroundings, changed),
+            budgets=BudgetDesk(
+                runtime.services.budgets,
+                runtime.services.limits,
+                runtime.services.ledger,
+                lambda: {row.name: row.team for row in (*surroundings().keys, *runtime.stored_keys)},
+            ),
+            teams=lambda: {name: team.model_dump(mode="json") for name, team in runtime.loaded.config.teams.items()},
             support=lambda: matrix(_kinds(runtime)),
             traffic=Traffic(runtime),
             rules=Rules(runtime),

@@ -124,8 +124,8 @@ def test_the_last_cent_can_be_spent_and_not_one_more() -> None:
     error = caught.value
     assert (error.status, error.code, error.retry_after_s) == (429, "budget_exceeded", DAY - 1000)
     assert error.message == (
-        "the budget of key ada per day has no room for this call: $0.90 spent and $0.10 reserved of $1.00, and the call "
-        "may cost $0.01; it begins anew at 1970-04-12T00:00:00Z"
+        "the budget of key ada per day has no room for this call: $0.90 spent and $0.10 reserved of $1.00, and the "
+        "call may cost $0.01; it begins anew at 1970-04-12T00:00:00Z"
     )
     house.end(last, 0)
     house.end(house.begin(10), 10)
