@@ -196,10 +196,9 @@ class Limits:
 
     def usage(self, now: float) -> list[Usage]:
         """Returns how every limit stands that a call has met, and every one that names somebody."""
-        for (scope, name), rules in self._rules.items():
-            for rule in rules:
-                if name != EACH:
-                    self._meter(rule, name, now)
+        for rule in [rule for rules in self._rules.values() for rule in rules]:
+            if rule.name != EACH:
+                self._meter(rule, rule.name, now)
         return [meter.usage(kept, now) for kept, meter in self._meters.items()]
 
     def enter(self, principal: Principal, model: str, tokens: int, now: float) -> Turn | None:
