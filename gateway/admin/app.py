@@ -41,6 +41,8 @@ from gateway.admin.pages.policies import policies_pages
 from gateway.admin.pages.pool import pool_pages
 from gateway.admin.pages.records import audit_pages, providers_pages
 from gateway.admin.pages.traffic import live_pages, playground_pages
+from gateway.admin.pages.budgets import budgets_pages
+from gateway.admin.pages.keys import keys_pages
 from gateway.core.errors import CallError
 
 
@@ -100,6 +102,9 @@ def application(rooms: Rooms) -> FastAPI:
         app.include_router(policies_pages(shell, rooms.rules))
     app.include_router(providers_pages(shell, rooms.support))
     app.include_router(audit_pages(shell))
+    if rooms.keys is not None and rooms.budgets is not None:
+        app.include_router(budgets_pages(shell, rooms.budgets))
+        app.include_router(keys_pages(shell, rooms.keys))
     return app
 
 

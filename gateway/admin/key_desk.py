@@ -72,19 +72,19 @@ class KeyDesk:
         now: Callable[[], float] = time.time,
     ) -> None:
         self._store = store
-        self._surroundings = surroundings
+        self.surroundings = surroundings
         self._changed = changed
         self._now = now
 
     def rows(self, visitor: Visitor) -> list[tuple[KeyRow, str]]:
         """Returns the keys that somebody may see, each with where it stands: "config" or "store"."""
-        written = [(row, "config") for row in self._surroundings().keys]
+        written = [(row, "config") for row in self.surroundings().keys]
         found = [*written, *((row, "store") for row in self._stored())]
         return [(row, source) for row, source in found if may_see(visitor, row)]
 
     def known(self) -> list[KeyRow]:
         """Returns all keys as the gateway knows them, without asking the store."""
-        around = self._surroundings()
+        around = self.surroundings()
         return [*around.keys, *around.stored]
 
     def row(self, visitor: Visitor, name: str) -> tuple[KeyRow, str]:
@@ -96,7 +96,7 @@ class KeyDesk:
 
     def create(self, visitor: Visitor, name: str, fields: Mapping[str, Any]) -> tuple[KeyRow, str]:
         """Makes a key; returns it, and its plain text, which is nowhere after."""
-        around = self._surroundings()
+        around = self.surroundings()
         if not _NAME.fullmatch(name):
             raise BadRequest("use letters, digits and _ . @ : + -, at most 100", param="name")
         self._check(fields, around)
@@ -120,7 +120,7 @@ class KeyDesk:
 
     def edit(self, visitor: Visitor, name: str, fields: Mapping[str, Any]) -> tuple[KeyRow, KeyRow]:
         """Changes a key; returns it as it was and as it is."""
-        around = self._surroundings()
+        around = self.surroundings()
         before = self._own(visitor, name)
         self._check(fields, around)
         after = edit_key(visitor, before, fields, around.levels)
