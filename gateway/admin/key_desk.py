@@ -181,11 +181,11 @@ class KeyDesk:
         """Raises BadRequest for names that mean nothing here."""
         for field, known in (("team", around.teams), ("sensitivity", around.levels)):
             if (word := fields.get(field)) is not None and word not in known:
-                raise BadRequest(f"there is no {field} {word!r}: {_listed(known)}", param=field)
+                raise BadRequest(f"the config has no {field} {word!r}: {_listed(known)}", param=field)
         for field, names in (("models", around.models), ("routes", around.routes)):
             for word in fields.get(field) or ():
                 if word not in names and not (field == "models" and "/" in word):
-                    raise BadRequest(f"there is no {field[:-1]} {word!r}: {_listed(names)}", param=field)
+                    raise BadRequest(f"the config has no {field[:-1]} {word!r}: {_listed(names)}", param=field)
         periods = [budget.per for budget in fields.get("budgets") or ()]
         if len(set(periods)) < len(periods):
             raise BadRequest("a key has one budget a period", param="budgets")

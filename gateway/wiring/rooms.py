@@ -13,10 +13,10 @@ from gateway.admin.budget_desk import BudgetDesk
 from gateway.admin.keeper import Keeper
 from gateway.admin.key_desk import KeyDesk, Surroundings
 from gateway.admin.sessions import Sessions
-from gateway.config.checks import names_of_models
 from gateway.state.protocols import KeyRow
 from gateway.wiring.accounts import Accounts
 from gateway.wiring.compile import written_keys
+from gateway.wiring.desks import surroundings_of
 from gateway.wiring.levers import BreakerLevers
 from gateway.wiring.play import Playground
 from gateway.wiring.runtime import VERSION, Runtime
@@ -41,15 +41,7 @@ def admin_surface(
     loop = asyncio.get_running_loop()
 
     def surroundings() -> Surroundings:
-        config = runtime.loaded.config
-        return Surroundings(
-            tuple(config.sensitivity.levels),
-            frozenset(config.teams),
-            frozenset(names_of_models(config)),
-            frozenset(route.name for route in config.policies.routes),
-            tuple(written_keys(config)),
-            tuple(runtime.stored_keys),
-        )
+        return surroundings_of(runtime.loaded.config, runtime.stored_keys)
 
     def changed() -> None:
         asyncio.run_coroutine_threadsafe(runtime.reload_keys(), loop).result(TAKEN_OVER_S)
