@@ -96,6 +96,12 @@ ADVICE: Final[Mapping[str, Advice]] = {
     "invalid_api_key": Advice("caller", "send a key that is known, enabled and not expired"),
     "invalid_admin_key": Advice("caller", "send the admin key, or a key with a role"),
     "role_forbidden": Advice("caller", "ask an admin: the key's role or team does not reach so far"),
+    "field_forbidden": Advice(
+        "caller", "leave the field as it is, or ask an admin: see [keys](keys.md#what-an-owner-may)"
+    ),
+    "key_not_found": Advice("caller", "`GET /admin/keys` lists the keys"),
+    "key_conflict": Advice("caller", "take another name, edit the config, or look again: somebody was first"),
+    "budget_not_found": Advice("caller", "`GET /admin/budgets` lists the budgets"),
     "csrf_refused": Advice(
         "caller", "load the page again; a script sends `x-csrf-token`, or a key instead of a session"
     ),

@@ -237,7 +237,7 @@ class Budgets:
         candidates = plan.candidates
         costs = [expected_nano(place.price, input_tokens, output_tokens) for place in candidates]
         most = max(costs)
-        if most > room or by_provider:
+        if most > room or (by_provider and self._short_of_a_provider(candidates, costs, time)):
             plan, costs = self._with_room(plan, costs, room, tightest, time, by_provider)
             candidates, most = plan.candidates, max(costs)
         if not most:
@@ -295,6 +295,12 @@ class Budgets:
     def held(self) -> int:
         """How many calls hold something."""
         return len(self._held)
+
+    def _short_of_a_provider(self, places: Sequence[Deployment], costs: Sequence[int], time: float) -> bool:
+        return any(
+            _without_room(self._of_provider(place.provider, time), cost, time)
+            for place, cost in zip(places, costs, strict=True)
+        )
 
     def _with_room(
         self,

@@ -258,10 +258,12 @@ def _headers(meters: Iterable[_Meter], now: float) -> list[tuple[bytes, bytes]]:
     ):
         if buckets:
             bucket = buckets[0] if len(buckets) == 1 else min(buckets, key=lambda each: each.left(now))
+            left = bucket.left(now)
+            reset_s = (bucket.per_minute - left) * _MINUTE_S / bucket.per_minute
             headers += [
                 (b"x-ratelimit-limit-" + what, b"%d" % bucket.per_minute),
-                (b"x-ratelimit-remaining-" + what, b"%d" % max(0, int(bucket.left(now)))),
-                (b"x-ratelimit-reset-" + what, _spoken(bucket.wait_s(bucket.per_minute, now)).encode()),
+                (b"x-ratelimit-remaining-" + what, b"%d" % left if left > 0 else b"0"),
+                (b"x-ratelimit-reset-" + what, _spoken(reset_s).encode()),
             ]
     return headers
 
