@@ -51,6 +51,7 @@ class Notices:
         self._secret: bytes | None = None
         self._crossings: deque[Crossing] = deque()
         self._waiting: deque[NoticeRow] = deque()
+        self._taken = ""  # the notice that is only to be closed yet
         self._something = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -115,7 +116,7 @@ class Notices:
     async def _deliver(self, notice: NoticeRow) -> bool:
         """Sends one notice; returns whether nothing more is to be done for it."""
         now = time.time()
-        if self._post is not None:
+        if self._post is not None and notice.id != self._taken:
             body = notice.body.encode()
             headers = ((b"content-type", b"application/json"), *signed(notice.id, body, int(now), self._secret))
             try:
@@ -132,6 +133,7 @@ class Notices:
                 _log.error("notice_given_up", id=notice.id, why=why)
             else:
                 self.delivered += 1
+            self._taken = notice.id
         await asyncio.to_thread(self._store.close_notice, notice.id, now)
         self._waiting.popleft()
         return True
