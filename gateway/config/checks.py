@@ -285,8 +285,18 @@ def _budgets(config: Config) -> Iterator[Problem]:
             yield ("keys", index, "budgets"), "a key has one budget a period"
     if config.notify is not None:
         url = config.notify.webhook
-        if url.present and not url.reveal().startswith(("http://", "https://")):
-            yield ("notify", "webhook"), "write http://… or https://…"
+        if url.present and not _is_web(url.reveal()):
+            yield ("notify", "webhook"), "write http://… or https://… and a host"
+
+
+def _is_web(url: str) -> bool:
+    """Says whether a request can be sent to a URL."""
+    try:
+        parts = urlsplit(url)
+        valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+    return valid and parts.username is None and all("!" <= character <= "~" for character in url)
 
 
 def names_of_models(config: Config) -> Iterator[str]:

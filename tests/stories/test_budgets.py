@@ -241,3 +241,18 @@ async def test_a_share_is_told_once_signed_and_again_where_nobody_took_it(
         assert [each.json["data"]["percent"] for each in receiver.taken] == [50, 80]
         await world.close()
     await outside.close()
+
+
+async def test_a_budget_of_one_caller_refuses_no_other_who_asks_the_same(world: World) -> None:
+    """They share a flight; who has no money is not on it, and the others are not told of his."""
+    provider = await world.simulator()
+    who = keys("rich", "poor", team="shared")
+    budgets = [{"key": "poor", "usd": "0", "per": "day"}, {"key": "rich", "usd": "5", "per": "day"}]
+    cache = {"at": "temperature_0", "share": "team"}
+    await world.serve({"cents": at(provider, price=CENT)}, **who, budgets=budgets, cache=cache)
+    asked = [world.chat("the same", headers=bearer(name), temperature=0) for name in ["poor", "rich"] * 10]
+    got = await asyncio.gather(*asked)
+    assert {answer.status for answer in got[0::2]} <= {200, 429}  # 200: what was kept by then costs nothing
+    assert {answer.status for answer in got[1::2]} == {200}
+    assert await spent(world, "key", "rich") == (10**7, 0)
+    assert (await world.chat("the same", headers=bearer("poor"), temperature=0)).status == 200
