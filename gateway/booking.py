@@ -33,7 +33,7 @@ class Booking:
             self._ledger.close(receipt, paired.json)
         except JournalFull:
             pass  # kept until the disk has room again; meanwhile no new call is let in
-        if self._budgets.active:
+        if self._budgets.active or trace.reservation is not None:
             self._budgets.settle(trace, receipt.cost_nano or 0, trace.answered_by)
         if trace.turn is not None:
             trace.turn.used(trace.usage.input_tokens + trace.usage.output_tokens if trace.usage is not None else 0)

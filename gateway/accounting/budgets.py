@@ -24,20 +24,22 @@ import msgspec
 from gateway.accounting.accounts import Account, Crossing
 from gateway.accounting.periods import period_of
 from gateway.accounting.reservation import Reservation
+from gateway.accounting.rulebook import EACH, Kept, Rule, Rulebook
 from gateway.accounting.trace import Trace
-from gateway.core.allowances import Budget
 from gateway.core.errors import Overloaded
 from gateway.core.money import Price, line_nano, usd
 from gateway.core.types import Deployment, Plan, Principal, Removal, Tags
 
-EACH: Final = "*"
-SCOPES: Final = ("key", "team", "user", "provider", "overall")  # and tag:NAME
 _REMEMBERED: Final = 8192  # callers whose budgets are found without looking; forgotten all at once when full
 _MEDIA_TOKENS: Final = 16_384  # what a call with media counts as at most: a picture's bytes are no tokens
 _LEASE_S: Final = 60.0  # beyond the call's own deadline
 
 _Caller = tuple[str, str | None, str | None, Tags]
-_Kept = tuple[str, str, str, str, bool]  # what sums are kept by: scope, name, per, zone, own
+
+
+# OpenAI's and Anthropic's SDKs then do not try again by themselves.
+_NOT_SOON: Final = ((b"x-should-retry", b"false"),)
+_SOON_S: Final = 1.0
 
 
 class BudgetExceeded(Overloaded):
@@ -46,25 +48,6 @@ class BudgetExceeded(Overloaded):
     status = 429
     type = "insufficient_quota"
     code = "budget_exceeded"
-    headers = ((b"x-should-retry", b"false"),)  # OpenAI's and Anthropic's SDKs then do not try again by themselves
-
-
-class Rule(msgspec.Struct, frozen=True):
-    """A budget and what it bounds: `name` is one of its `scope`, or EACH of them on its own.
-
-    An EACH steps back for who is named by a rule of the same scope and period. One that stands on the key itself
-    (`own`) holds beside all others.
-    """
-
-    scope: str
-    name: str
-    budget: Budget
-    own: bool = False
-
-    @property
-    def account(self) -> _Kept:
-        """What its sums are kept by: everything but amounts, which may change while they are."""
-        return (self.scope, self.name, self.budget.per, self.budget.zone, self.own)
 
 
 class Budgets:
@@ -79,50 +62,48 @@ class Budgets:
         self.rejected: dict[str, int] = {}  # by scope
         self.swept = 0
         self._crossed = crossed
-        self._rules: dict[str, dict[str, tuple[Rule, ...]]] = {}  # scope -> name -> rules
-        self._tag_names: tuple[str, ...] = ()
-        self._accounts: dict[_Kept, Account] = {}
-        self._known: dict[_Kept, frozenset[str]] = {}  # rules that count already, and for whom they do not
-        self._unfilled: set[_Kept] = set()  # rules whose past is not known yet
+        self._rules = Rulebook()
+        self._accounts: dict[Kept, Account] = {}
+        self._unfilled: set[Kept] = set()  # rules whose past is not known yet
         self._by_caller: dict[_Caller, tuple[Account, ...]] = {}
         self._by_provider: dict[str, tuple[Account, ...]] = {}
         self._held: dict[str, Reservation] = {}
 
     # -- rules ---------------------------------------------------------------------------------------------------
 
-    def apply(self, rules: Iterable[Rule]) -> tuple[Rule, ...]:
+    def lacks(self, rules: Rulebook) -> bool:
+        """Says whether `apply` would want somebody's past."""
+        return any(
+            kept in self._unfilled or self._rules.counting.get(kept) != but for kept, but in rules.counting.items()
+        )
+
+    def apply(self, rules: Rulebook) -> tuple[Rule, ...]:
         """Takes over the rules of a config; returns those whose past is wanted (`fill`), and which bound nothing
         until it is known. They count from this moment on."""
-        self._rules = {}
-        for rule in rules:
-            named = self._rules.setdefault(rule.scope, {})
-            named[rule.name] = (*named.get(rule.name, ()), rule)
-        self._tag_names = tuple(scope[4:] for scope in self._rules if scope.startswith("tag:"))
-        counting = {rule.account: self._replaced(rule) for rule in self.rules()}
+        before, self._rules = self._rules, rules
         self._unfilled = {
-            kept for kept, but in counting.items() if kept in self._unfilled or self._known.get(kept) != but
+            kept for kept, but in rules.counting.items() if kept in self._unfilled or before.counting.get(kept) != but
         }
-        self._known = counting
-        fresh = tuple(rule for rule in self.rules() if rule.account in self._unfilled)
-        before, self._accounts = self._accounts, {}
-        for account in before.values():
-            for rule in self._rules_for(account.scope, account.name):
+        accounts, self._accounts = self._accounts, {}
+        for account in accounts.values():
+            for rule in rules.of(account.scope, account.name):
                 if account.is_of(rule.budget, rule.own):
                     kept = self._account(rule, account.name, account.start, account)
                     if rule.account in self._unfilled:
                         kept.mark()
         self._forget_who_is_who()
-        self.active = bool(self._rules)
-        return fresh
+        self.active = bool(rules)
+        return tuple(rule for rule in rules if rule.account in self._unfilled)
 
     @property
     def waiting(self) -> bool:
         """Says whether the past of some rule is not known yet."""
         return bool(self._unfilled)
 
-    def rules(self) -> list[Rule]:
-        """Returns the rules that hold."""
-        return [rule for named in self._rules.values() for rules in named.values() for rule in rules]
+    @property
+    def rules(self) -> Rulebook:
+        """The rules that hold."""
+        return self._rules
 
     def fill(self, rule: Rule, start: float, sums: Mapping[str, int]) -> None:
         """Gives a rule its past: what was spent of its period (that began at `start`) before `apply`, by name."""
@@ -131,30 +112,12 @@ class Budgets:
         if rule.name == EACH:
             names = {*sums, *(account.name for account in self._accounts.values() if account.scope == rule.scope)}
         for name in names:
-            if rule in self._rules_for(rule.scope, name):
+            if rule in self._rules.of(rule.scope, name):
                 account = self._account(rule, name, start)
                 if account.start == start:
                     account.add_past(sums.get(name, 0))
                 account.bind(rule.budget, bounding=True)
                 self._look(account)
-
-    def _rules_for(self, scope: str, name: str) -> tuple[Rule, ...]:
-        """Returns the rules for one name: those that name it, and of those for each what they do not replace."""
-        named = self._rules.get(scope)
-        if named is None:
-            return ()
-        own = named.get(name, ())
-        if name == EACH:
-            return own
-        replaced = {rule.budget.per for rule in own if not rule.own}
-        return own + tuple(rule for rule in named.get(EACH, ()) if rule.budget.per not in replaced)
-
-    def _replaced(self, rule: Rule) -> frozenset[str]:
-        """Returns the names that a rule for each is not for."""
-        if rule.name != EACH:
-            return frozenset()
-        named = self._rules[rule.scope]
-        return frozenset(name for name in named if name != EACH and rule not in self._rules_for(rule.scope, name))
 
     # -- accounts ------------------------------------------------------------------------------------------------
 
@@ -164,7 +127,7 @@ class Budgets:
 
     def accounts(self, time: float) -> list[Account]:
         """Returns all accounts as of a moment (seconds since the epoch), those with nothing in them too."""
-        for rule in self.rules():
+        for rule in self._rules:
             if rule.name != EACH:
                 self._account(rule, rule.name, time)
         found = list(self._accounts.values())
@@ -191,7 +154,7 @@ class Budgets:
                 self._by_caller.clear()
             names = [("key", principal.key), ("team", principal.team), ("user", user), ("overall", "overall")]
             tags = dict(principal.tags)
-            names += [(f"tag:{name}", tags.get(name)) for name in self._tag_names]
+            names += [(f"tag:{name}", tags.get(name)) for name in self._rules.tags]
             found = self._by_caller[caller] = self._found(names, time)
         return found
 
@@ -206,7 +169,7 @@ class Budgets:
             self._account(rule, name, time)
             for scope, name in names
             if name is not None
-            for rule in self._rules_for(scope, name)
+            for rule in self._rules.of(scope, name)
         )
 
     def _forget_who_is_who(self) -> None:
@@ -223,7 +186,7 @@ class Budgets:
         """
         principal, time = trace.principal, trace.time
         accounts = self._of_caller(principal, trace.call.user or principal.user, time)
-        by_provider = "provider" in self._rules
+        by_provider = self._rules.by_provider
         if not accounts and not by_provider:
             return plan
         if trace.call.has_media and input_tokens > _MEDIA_TOKENS:
@@ -266,7 +229,7 @@ class Budgets:
             return
         principal, time = trace.principal, trace.time
         accounts = self._of_caller(principal, trace.call.user or principal.user, time)
-        if deployment is not None and "provider" in self._rules:
+        if deployment is not None and self._rules.by_provider:
             accounts += self._of_provider(deployment.provider, time)
         for account in accounts:
             if time >= account.end:
@@ -341,12 +304,16 @@ class Budgets:
 
     def _exceeded(self, account: Account, cost_nano: int, time: float) -> BudgetExceeded:
         self.rejected[account.scope] = self.rejected.get(account.scope, 0) + 1
-        return BudgetExceeded(
+        soon = account.spent + cost_nano <= account.ceiling  # where calls under way cost less than they hold
+        error = BudgetExceeded(
             f"the budget of {account.label} has no room for this call: ${usd(account.spent)} spent and "
             f"${usd(account.reserved)} reserved of ${usd(int(account.ceiling))}, and the call may cost "
             f"${usd(cost_nano)}; it begins anew at {account.resets}",
-            retry_after_s=max(1.0, account.end - time),
+            retry_after_s=_SOON_S if soon else max(_SOON_S, account.end - time),
         )
+        if not soon:
+            error.headers = _NOT_SOON
+        return error
 
     def _look(self, account: Account) -> None:
         """Tells of every share that has been reached."""

@@ -10,22 +10,27 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 
-from gateway.accounting.budgets import Budgets, Rule
+from gateway.accounting.budgets import Budgets
 from gateway.accounting.ledger import Ledger
 from gateway.accounting.periods import Period, period_of
+from gateway.accounting.rulebook import Rule, Rulebook
 
 Sums = list[tuple[Rule, Period, dict[str, int]]]
 
 
 async def refill(budgets: Budgets, rules: Iterable[Rule], ledger: Ledger, time: float) -> None:
-    """Has budgets go by these rules, and gives those that are new their past.
+    """Has budgets go by these rules, and gives those that are new their past; without such nothing is waited for.
 
     Raises StoreUnavailable or OSError where the books cannot be read: the new rules then bound nothing until this is
     called again.
     """
+    book = Rulebook(rules)
+    if not budgets.lacks(book):
+        budgets.apply(book)
+        return
     async with ledger.mover.cut() as move:
-        fresh = budgets.apply(rules)
-        sums = await asyncio.to_thread(_read, ledger, fresh, time, move) if fresh else []
+        fresh = budgets.apply(book)
+        sums = await asyncio.to_thread(_read, ledger, fresh, time, move)
     for rule, period, spent in sums:
         budgets.fill(rule, period.start, spent)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from gateway.accounting.budgets import Rule
 from gateway.accounting.limits import LimitRule
+from gateway.accounting.rulebook import Rule
 from gateway.config import Config
 from gateway.state.protocols import KeyRow
 

@@ -207,22 +207,20 @@ class Runtime:
                 loaded = await asyncio.to_thread(read_config, self.path, self._environ)
                 self._refuse_what_needs_a_start(loaded)
                 self._refuse_an_open_door(loaded)
-                compiled = await self._compile(loaded)
+                await self._serve(loaded)
             except ConfigError as error:
                 self.reload_problems = tuple(error.problems)
                 self.services.telemetry.metrics.count(names.RELOADS, ("refused",))
                 _log.error("config_refused", problems=error.problems, serving_revision=self._revision)
-                return
-            await self._spending.apply(loaded.config, self._keys)
-            self.pipeline.apply(compiled.snapshot)
-            self._applied(loaded, compiled)
-            _log.info("config_applied", revision=self._revision)
-            await self._transports.retire({endpoint.transport for endpoint in compiled.snapshot.endpoints})
 
     async def reload_keys(self) -> None:
-        """Takes over keys that were made, enabled or disabled in the store, and gives it prices that it missed."""
+        """Takes over keys that were made or changed in the store, and gives it prices that it missed.
+
+        The config is the one that serves: a mistake in its file must not keep a key from being switched off.
+        """
         if await asyncio.to_thread(self._keys_changed):
-            await self.reload()
+            async with self._reloading:
+                await self._serve(self.loaded)
 
     async def keep_history(self) -> None:
         """Reads the counters in even steps, for whoever watches; ends when cancelled."""
@@ -283,6 +281,19 @@ class Runtime:
 
     async def _compile(self, loaded: Loaded, revision: int | None = None) -> Compiled:
         """Compiles a config, as the next revision or as one that serves already."""
+    async def _serve(self, loaded: Loaded) -> None:
+        """Has new calls go by a config and the keys as they are now; raises ConfigError."""
+        compiled = await self._compile(loaded)
+        await self._spending.apply(loaded.config, self._keys)
+        self.pipeline.apply(compiled.snapshot)
+        problems, same = self.reload_problems, loaded is self.loaded
+        self._applied(loaded, compiled)
+        if same:
+            self.reload_problems = problems  # of a file that still waits to be mended
+        _log.info("config_applied", revision=self._revision)
+        await self._transports.retire({endpoint.transport for endpoint in compiled.snapshot.endpoints})
+
+    async def _compile(self, loaded: Loaded) -> Compiled:
         config = loaded.config
         await self._members.learn(names_of(config))
         if any(provider.kind == SIMULATOR for provider in config.providers.values()) and self._simulator is None:

@@ -104,7 +104,7 @@ class Spending:
             await asyncio.sleep(_SWEPT_EVERY_S)
             if self.budgets.waiting:
                 with contextlib.suppress(StoreUnavailable, OSError):
-                    await refill(self.budgets, self.budgets.rules(), self._ledger, time.time())
+                    await refill(self.budgets, self.budgets.rules, self._ledger, time.time())
             before = self.budgets.swept
             self.budgets.sweep(time.monotonic(), time.time())
             if self.budgets.swept > before:

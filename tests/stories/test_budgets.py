@@ -54,8 +54,12 @@ async def test_of_200_calls_at_once_as_many_are_answered_as_the_budget_holds(wor
     assert (refused.error["code"], refused.error["type"]) == ("budget_exceeded", "insufficient_quota")
     assert refused.error["message"].startswith("the budget of key many per day has no room for this call: $")
     assert "of $1.00, and the call may cost $0.01; it begins anew at " in refused.error["message"]
-    assert 1 <= int(refused.headers["retry-after"]) <= 86_400
-    assert refused.headers["x-should-retry"] == "false"
+    late = await world.chat("too late", headers=bearer("many"))
+    assert (late.status, late.headers["x-should-retry"]) == (429, "false")
+    assert 1 <= int(late.headers["retry-after"]) <= 86_400
+    messages = {"model": "chat", "max_tokens": 5, "messages": [{"role": "user", "content": "Hello"}]}
+    elsewhere = await world.post("/v1/messages", messages, bearer("many"))
+    assert (elsewhere.status, elsewhere.json["error"]["type"]) == (429, "rate_limit_error")
     assert await spent(world, "key", "many") == (10**9, 0)
     told = (await world.get(f"/admin/decisions/{refused.id}", ADMIN)).json["receipt"]
     assert (told["status"], told["reason"], told["refusal"]) == (429, "budget_exceeded", refused.error["message"])

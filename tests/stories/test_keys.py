@@ -205,30 +205,43 @@ async def test_a_viewer_looks_and_a_plain_key_does_not_even_that(desk: Desk) -> 
 
 
 async def test_budgets_limits_and_teams_are_shown_to_whom_they_concern(world: World, desk: Desk) -> None:
-    who = {"auth": "keys", "teams": {"red": {"limits": {"in_flight": 7}}, "blue": {}}}
+    who = {"auth": "keys", "teams": {"ruby": {"limits": {"in_flight": 7}}, "navy": {}}}
     budgets = [
         {"team": "*", "usd": "0.10", "per": "month", "notify_at": 80},
         {"overall": True, "usd": "5", "per": "week"},
     ]
     await world.serve({"keyed": at(await world.simulator(), price=CENT)}, **who, budgets=budgets)
-    red, blue = await desk.make("shown-red", team="red"), await desk.make("shown-blue", team="blue")
+    red, blue = await desk.make("shown-red", team="ruby"), await desk.make("shown-blue", team="navy")
     for n in range(3):
         assert await status(desk, red, text=f"red {n}") == 200
     assert await status(desk, blue) == 200
     shown = (await world.get("/admin/budgets", ADMIN)).json["budgets"]
-    mine = next(each for each in shown if (each["scope"], each["name"]) == ("team", "red"))
+    mine = next(each for each in shown if (each["scope"], each["name"]) == ("team", "ruby"))
     assert (mine["limit_usd"], mine["reserved_usd"], mine["notify_at"]) == ("0.10", "0.00", [80])
     assert mine["spent_nano_usd"] >= 3 * 10**7
     assert mine["period_start_at"] <= time.time() < mine["resets_at"]
     assert {"overall", "team"} <= {each["scope"] for each in shown}
-    history = (await world.get("/admin/budgets/history?scope=team&name=red&per=month&periods=3", ADMIN)).json
+    history = (await world.get("/admin/budgets/history?scope=team&name=ruby&per=month&periods=3", ADMIN)).json
     assert [each["spent_nano_usd"] for each in history["periods"]] == [0, 0, mine["spent_nano_usd"]]
-    olga = bearer(await desk.make("shown-olga", team="red", role="owner"))
+    olga = bearer(await desk.make("shown-olga", team="ruby", role="owner"))
     hers = {(each["scope"], each["name"]) for each in (await world.get("/admin/budgets", olga)).json["budgets"]}
-    assert {name for scope, name in hers if scope != "key"} == {"red"}
+    assert {name for scope, name in hers if scope != "key"} == {"ruby"}
     assert (await world.get("/admin/budgets/history?scope=overall&name=overall&per=week", olga)).status == 404
     limits = (await world.get("/admin/limits", olga)).json["limits"]
-    assert [(each["scope"], each["name"], each["in_flight_limit"]) for each in limits] == [("team", "red", 7)]
+    assert [(each["scope"], each["name"], each["in_flight_limit"]) for each in limits] == [("team", "ruby", 7)]
     teams = (await world.get("/admin/teams", olga)).json["teams"]
-    assert [(each["name"], len(each["budgets"])) for each in teams] == [("red", 1)]
-    assert {each["name"] for each in (await world.get("/admin/teams", ADMIN)).json["teams"]} == {"red", "blue"}
+    assert [(each["name"], len(each["budgets"])) for each in teams] == [("ruby", 1)]
+    assert {each["name"] for each in (await world.get("/admin/teams", ADMIN)).json["teams"]} == {"ruby", "navy"}
+
+
+async def test_a_mistake_in_the_config_keeps_no_key_from_being_switched_off(world: World, desk: Desk) -> None:
+    plain = await desk.make("keys-leaked")
+    assert await status(desk, plain) == 200
+    good = world.house.path.read_text()
+    world.house.path.write_text(good + "{")
+    try:
+        assert (await desk.ask("PATCH", "/keys-leaked", {"enabled": False})).status == 200
+        assert await status(desk, plain) == 401
+    finally:
+        world.house.path.write_text(good)
+        await world.house.reload()

@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from gateway.accounting.budgets import BudgetExceeded, Budgets, Rule
+from gateway.accounting.budgets import BudgetExceeded, Budgets
 from gateway.accounting.journal import Journal
 from gateway.accounting.ledger import Ledger
 from gateway.accounting.pairings import Pairings
 from gateway.accounting.receipts import Opening, Receipt
 from gateway.accounting.refill import refill
+from gateway.accounting.rulebook import Rule
 from gateway.accounting.trace import Trace
 from gateway.core.allowances import Budget
 from gateway.core.money import NANO_PER_USD, Price, Rates
@@ -128,7 +129,7 @@ async def test_books_that_cannot_be_read_are_asked_again(tmp_path: Path, store: 
     assert budgets.waiting
     book(books, budgets, 2, "ada", 50, now)
     store.spent = spent  # type: ignore[method-assign]
-    await refill(budgets, budgets.rules(), books, now)
+    await refill(budgets, budgets.rules, books, now)
     assert (sums(budgets), budgets.waiting) == ({("key", "ada"): 950}, False)
     await asyncio.to_thread(books.stop)
 

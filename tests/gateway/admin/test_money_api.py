@@ -12,10 +12,11 @@ import schemathesis
 from fastapi import FastAPI
 from hypothesis import HealthCheck, given, settings
 
-from gateway.accounting.budgets import Budgets, Rule
+from gateway.accounting.budgets import Budgets
 from gateway.accounting.journal import Journal
 from gateway.accounting.ledger import Ledger
 from gateway.accounting.limits import LimitRule, Limits
+from gateway.accounting.rulebook import Rule, Rulebook
 from gateway.admin.access import Credentials
 from gateway.admin.app import Rooms, application
 from gateway.admin.audit import Audit
@@ -44,7 +45,9 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FastAPI]:
     store = SqliteStore(folder / "headgate.db")
     ledger = Ledger(Journal(folder / "journal", sync="off"), store)
     budgets, limits = Budgets(lambda crossing: None), Limits()
-    for rule in budgets.apply([Rule("team", "red", Budget(10**9, "month")), Rule("key", "*", Budget(0, "day"))]):
+    for rule in budgets.apply(
+        Rulebook([Rule("team", "red", Budget(10**9, "month")), Rule("key", "*", Budget(0, "day"))])
+    ):
         budgets.fill(rule, 0.0, {})
     limits.apply([LimitRule("key", "written", RateLimits(5, 5, 5))], 0.0)
     yield application(
