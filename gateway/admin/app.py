@@ -37,12 +37,12 @@ from gateway.admin.gate import Gate, is_page
 from gateway.admin.keeper import Keeper
 from gateway.admin.key_desk import KeyDesk
 from gateway.admin.pages import Shell, shell_pages
+from gateway.admin.pages.budgets import budgets_pages
+from gateway.admin.pages.keys import keys_pages
 from gateway.admin.pages.policies import policies_pages
 from gateway.admin.pages.pool import pool_pages
 from gateway.admin.pages.records import audit_pages, providers_pages
 from gateway.admin.pages.traffic import live_pages, playground_pages
-from gateway.admin.pages.budgets import budgets_pages
-from gateway.admin.pages.keys import keys_pages
 from gateway.core.errors import CallError
 
 
