@@ -15,7 +15,6 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
-from gateway.admin.api import audit, breakers, costs, decisions, live, playground, policies, pool, providers, session
 from gateway.admin.api import (
     audit,
     breakers,
@@ -26,6 +25,7 @@ from gateway.admin.api import (
     live,
     playground,
     policies,
+    pool,
     providers,
     session,
     teams,

@@ -209,9 +209,7 @@ class Runtime:
                 self._refuse_an_open_door(loaded)
                 await self._serve(loaded)
             except ConfigError as error:
-                self.reload_problems = tuple(error.problems)
-                self.services.telemetry.metrics.count(names.RELOADS, ("refused",))
-                _log.error("config_refused", problems=error.problems, serving_revision=self._revision)
+                self._refused(error)
 
     async def reload_keys(self) -> None:
         """Takes over keys that were made or changed in the store, and gives it prices that it missed.
@@ -220,7 +218,10 @@ class Runtime:
         """
         if await asyncio.to_thread(self._keys_changed):
             async with self._reloading:
-                await self._serve(self.loaded)
+                try:
+                    await self._serve(self.loaded)
+                except ConfigError as error:  # what it names has changed meanwhile: a certificate, a proxy
+                    self._refused(error)
 
     async def keep_history(self) -> None:
         """Reads the counters in even steps, for whoever watches; ends when cancelled."""
@@ -238,6 +239,7 @@ class Runtime:
                     self.pool.fleet.forget(provider)
                 _log.error("pool_price_refused", pools=providers, problems=error.problems)
                 return
+            await self._spending.apply(self.loaded.config, self._keys)  # compiling has read keys anew
             self.pipeline.apply(compiled.snapshot)
             self.compiled = compiled
             self.pool.watch(compiled.snapshot.deployments, self.loaded.config)
@@ -275,12 +277,16 @@ class Runtime:
             except ConfigError as error:  # what else it is made of has changed: a file of TLS, a price that went
                 _log.error("config_refused", problems=error.problems, serving_revision=self._revision)
                 return
+            await self._spending.apply(self.loaded.config, self._keys)  # compiling has read keys anew
             self.pipeline.apply(compiled.snapshot)
             self.pool.watch(compiled.snapshot.deployments, self.loaded.config)
             self._watcher.watch(compiled.snapshot.deployments, health_of(self.loaded.config))
 
-    async def _compile(self, loaded: Loaded, revision: int | None = None) -> Compiled:
-        """Compiles a config, as the next revision or as one that serves already."""
+    def _refused(self, error: ConfigError) -> None:
+        self.reload_problems = tuple(error.problems)
+        self.services.telemetry.metrics.count(names.RELOADS, ("refused",))
+        _log.error("config_refused", problems=error.problems, serving_revision=self._revision)
+
     async def _serve(self, loaded: Loaded) -> None:
         """Has new calls go by a config and the keys as they are now; raises ConfigError."""
         compiled = await self._compile(loaded)
@@ -293,7 +299,8 @@ class Runtime:
         _log.info("config_applied", revision=self._revision)
         await self._transports.retire({endpoint.transport for endpoint in compiled.snapshot.endpoints})
 
-    async def _compile(self, loaded: Loaded) -> Compiled:
+    async def _compile(self, loaded: Loaded, revision: int | None = None) -> Compiled:
+        """Compiles a config, as the next revision or as one that serves already."""
         config = loaded.config
         await self._members.learn(names_of(config))
         if any(provider.kind == SIMULATOR for provider in config.providers.values()) and self._simulator is None:
