@@ -96,6 +96,12 @@ ADVICE: Final[Mapping[str, Advice]] = {
     "invalid_api_key": Advice("caller", "send a key that is known, enabled and not expired"),
     "invalid_admin_key": Advice("caller", "send the admin key, or a key with a role"),
     "role_forbidden": Advice("caller", "ask an admin: the key's role or team does not reach so far"),
+    "field_forbidden": Advice(
+        "caller", "leave the field as it is, or ask an admin: see [keys](keys.md#what-an-owner-may)"
+    ),
+    "key_not_found": Advice("caller", "`GET /admin/keys` lists the keys"),
+    "key_conflict": Advice("caller", "take another name, edit the config, or look again: somebody was first"),
+    "budget_not_found": Advice("caller", "`GET /admin/budgets` lists the budgets"),
     "csrf_refused": Advice(
         "caller", "load the page again; a script sends `x-csrf-token`, or a key instead of a session"
     ),
@@ -126,7 +132,10 @@ ADVICE: Final[Mapping[str, Advice]] = {
     "upstream_aborted": Advice("provider", _ELSEWHERE),
     "upstream_credentials": Advice("operator", "tell the operator: the gateway's key or account is refused"),
     "upstream_model_not_found": Advice("operator", "tell the operator: a deployment's model does not exist"),
-    "rate_limit_exceeded": Advice("provider", _WAIT),
+    "budget_exceeded": Advice(
+        "caller", "wait until the budget begins anew, or have it raised: see [budgets](budgets.md)"
+    ),
+    "rate_limit_exceeded": Advice("caller", _WAIT),
     "cancelled": Advice("caller", "nobody is told: the caller had gone"),
 }
 

@@ -6,6 +6,7 @@ new `Keys`.
 
 from __future__ import annotations
 
+import math
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
@@ -70,7 +71,11 @@ def keys_of(
     teams = teams or {}
     principals: dict[bytes, Principal] = {}
     for row in rows:
-        principals.setdefault(digest_of(row.hash), principal_of(row, levels, teams))
+        principal = principal_of(row, levels, teams)
+        principals.setdefault(digest_of(row.hash), principal)
+        if row.previous_hash is not None and row.previous_until is not None:  # it was rotated, and is good for a while
+            until = min(row.previous_until, math.inf if row.expires_at is None else row.expires_at)
+            principals.setdefault(digest_of(row.previous_hash), msgspec.structs.replace(principal, expires_at=until))
     return Keys(principals, anonymous)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from gateway.accounting.budgets import Budgets
 from gateway.accounting.journal import JournalFull
 from gateway.accounting.ledger import Ledger
 from gateway.accounting.pairings import Pairing
@@ -16,8 +17,9 @@ from gateway.telemetry import CallFacts, FailedAttempt, Telemetry, names
 class Booking:
     """Books calls; once `book` returns the receipt is safe, and the answer's last byte may leave."""
 
-    def __init__(self, ledger: Ledger, telemetry: Telemetry, measurements: Measurements) -> None:
+    def __init__(self, ledger: Ledger, budgets: Budgets, telemetry: Telemetry, measurements: Measurements) -> None:
         self._ledger = ledger
+        self._budgets = budgets
         self._metrics = telemetry.metrics
         self._traces = telemetry.traces
         self._measurements = measurements
@@ -31,6 +33,10 @@ class Booking:
             self._ledger.close(receipt, paired.json)
         except JournalFull:
             pass  # kept until the disk has room again; meanwhile no new call is let in
+        if self._budgets.active or trace.reservation is not None:
+            self._budgets.settle(trace, receipt.cost_nano or 0, trace.answered_by)
+        if trace.turn is not None:
+            trace.turn.used(trace.usage.input_tokens + trace.usage.output_tokens if trace.usage is not None else 0)
         self._count(trace, receipt, paired.facts, now)
         if receipt.status == 200 and receipt.reason is None and receipt.cache != "hit":
             self._learn(trace, now)

@@ -13,6 +13,7 @@ from gateway.core.money import Usage
 from gateway.relay import Reply, Run, answer_headers, stopping
 
 Fresh = Callable[[Run, Reply], Awaitable[None]]
+Reserve = Callable[[Run], None]
 Book = Callable[[Trace], None]
 
 
@@ -66,8 +67,9 @@ class FlightReply:
 class CachedAnswers:
     """Answers cacheable calls: from what is kept, from a flight under way, or by a fresh flight of its own."""
 
-    def __init__(self, flights: Flights, fresh: Fresh, book: Book) -> None:
+    def __init__(self, flights: Flights, reserve: Reserve, fresh: Fresh, book: Book) -> None:
         self._flights = flights
+        self._reserve = reserve
         self._fresh = fresh
         self._book = book
 
@@ -76,6 +78,7 @@ class CachedAnswers:
         cache = run.snapshot.cache
         key = cache.key(run.request, run.plan, run.snapshot.epoch)
         if key is None:
+            self._reserve(run)
             await self._fresh(run, reply)
             return
         entry = await cache.lookup(key, run.plan, terms, time.time())
@@ -83,7 +86,7 @@ class CachedAnswers:
             await self._replay(run, entry, reply)
             return
         run.trace.cache = "miss"
-
+        self._reserve(run)  # who follows, too: it may be for him to fly yet, and what he holds is his own budgets'
         run.trace.sent_at = time.monotonic()
 
         async def lead(flight: Flight) -> None:

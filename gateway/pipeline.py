@@ -1,6 +1,7 @@
 """The straight line of a call, readable from top to bottom.
 
-    authenticate -> parse -> classify -> plan -> cache -> attempt (admit, encode, send, relay) … -> receipt -> last byte
+    authenticate -> parse -> limits -> classify -> plan -> cache -> reserve -> attempt (admit, encode, send, relay) …
+    -> receipt, settle -> last byte
 
 Three rules hold it: nothing is tried again once a content byte has left for the caller; the receipt is in the journal
 before the last byte is sent; every attempt is aimed at a deployment of `plan.permitted`.
@@ -18,7 +19,9 @@ from functools import partial
 import msgspec
 import structlog
 
+from gateway.accounting.budgets import Budgets
 from gateway.accounting.ledger import Ledger
+from gateway.accounting.limits import Limits
 from gateway.accounting.trace import Trace
 from gateway.admission import Admission
 from gateway.attempts import TABLE, RetryBudget, Unbarred, attempts, in_order
@@ -82,6 +85,8 @@ class Services(msgspec.Struct, frozen=True):
     admission: Admission
     flights: Flights
     ledger: Ledger
+    budgets: Budgets
+    limits: Limits
     telemetry: Telemetry
     kept: KeptAnswers
     pools: Pools = msgspec.field(default_factory=Pools)
@@ -95,8 +100,8 @@ class Pipeline:
         self._draw = random.Random(secrets.randbits(64)).random
         self._boot = secrets.token_hex(6)
         self._serial = 0
-        self._booking = Booking(services.ledger, services.telemetry, services.measurements)
-        self._cached = CachedAnswers(services.flights, self._answer, self._booking.book)
+        self._booking = Booking(services.ledger, services.budgets, services.telemetry, services.measurements)
+        self._cached = CachedAnswers(services.flights, self._reserve, self._answer, self._booking.book)
         self.apply(snapshot)
 
     def apply(self, snapshot: Snapshot) -> None:
@@ -135,6 +140,8 @@ class Pipeline:
             if snapshot.classifier.own_headers:
                 trace.call = _labelled(trace.call, ask.headers, snapshot.classifier.own_headers)
             trace.parsed_at = time.monotonic()
+            if self.services.limits.active:
+                self._enter(trace)
             standing = None
             if trace.call.kept or trace.call.references:
                 standing = await self._stand(snapshot, ask, trace)
@@ -144,6 +151,7 @@ class Pipeline:
                 return
             terms = snapshot.cache.terms(trace.call, run.plan.candidates)
             if terms is None:
+                self._reserve(run)
                 await self._answer(run, reply)
             else:
                 await self._cached.answer(run, terms, reply)
@@ -154,6 +162,26 @@ class Pipeline:
                     trace.refusal = error.message
                 self._booking.book(trace)
             raise
+        finally:
+            if trace.turn is not None:
+                trace.turn.leave()
+
+    def _enter(self, trace: Trace) -> None:
+        """Lets a call past its rate limits, by what it is expected to take."""
+        call, measurements = trace.call, self.services.measurements
+        tokens = 0
+        if not call.counting:
+            tokens = measurements.input_tokens(call.model, len(call.body))
+            tokens += measurements.expected_output(call.model, call.max_tokens)
+        trace.turn = self.services.limits.enter(trace.principal, call.model or "auto", tokens, trace.parsed_at)
+
+    def _reserve(self, run: Run) -> None:
+        """Holds what a call may cost at its budgets; places there is no room for are left out of its plan."""
+        if self.services.budgets.active:
+            request = run.request
+            run.plan = run.trace.plan = self.services.budgets.reserve(
+                run.trace, run.plan, request.input_tokens, request.output_tokens, run.deadline
+            )
 
     async def _stand(self, snapshot: Snapshot, ask: Ask, trace: Trace) -> Standing | None:
         """Finds what a call goes on from: what is kept here is spliced into it, as if its caller had sent it."""

@@ -243,6 +243,8 @@ def answer_headers(run: Run, deployment: str, kept: str = "") -> list[tuple[byte
     ]
     if run.call.stream:
         headers.append((b"cache-control", b"no-cache"))
+    if trace.turn is not None:
+        headers += trace.turn.headers(now)
     if trace.cache != "-":
         headers.append((b"x-headgate-cache", (kept or trace.cache).encode()))
     if trace.warnings:

@@ -8,6 +8,8 @@ from pathlib import Path
 from gateway.accounting.costs import Costs, CostsQuery, costs
 from gateway.accounting.journal import Journal
 from gateway.accounting.mover import Mover
+from gateway.accounting.periods import Period
+from gateway.state.books import Question
 from gateway.state.protocols import ReceiptStore, StoreUnavailable
 
 
@@ -38,6 +40,15 @@ class Ledger:
     async def costs(self, query: CostsQuery) -> Costs:
         """Sums receipts; raises BadRequest or StoreUnavailable."""
         return await asyncio.to_thread(self._costs, query)
+
+    def spent(self, group: str, period: Period) -> dict[str, int]:
+        """Sums the nano-dollars of a period's receipts that are in the store, by a dimension; "" for all at once.
+
+        Receipts that have no such attribute are left out. Blocks, raises StoreUnavailable.
+        """
+        question = Question((int(period.start), int(period.end)), (group,) if group else ())
+        named = [(each.names[0] if group else "", each.sums.nano_usd) for each in self._store.sums(question)]
+        return {name: nano for name, nano in named if name is not None}
 
     def _receipt(self, id: str) -> bytes | None:
         self.settle()

@@ -6,12 +6,14 @@ between any two steps and the next one does the rest. What the store refuses for
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import math
 import os
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
@@ -29,6 +31,7 @@ _LONGEST_WAIT_S: Final = 30.0
 _FOLD_EVERY_S: Final = 30.0
 _LATE_S: Final = 900.0  # a call is in the hour that it began in: few end later than this, and then it is folded again
 _FOLDS: Final = 24  # hours and days at a time, of many that wait
+_ASK_AGAIN_S: Final = 0.005
 _log: Final = structlog.get_logger(__name__)
 
 
@@ -63,13 +66,30 @@ class Mover:
     def move(self) -> None:
         """Moves all that was written before this call; raises StoreUnavailable or OSError, and can then be repeated."""
         with self._one_at_a_time:
-            if not self._recovered:
-                self._recover()
-                self._recovered = True
             self._journal.seal()
-            for segment in self._journal.sealed():
-                self._add(row for _, row in self._rows(segment, openings=False))
-                self._journal.remove(segment)
+            self._move_sealed()
+
+    @asynccontextmanager
+    async def cut(self) -> AsyncIterator[Callable[[], None]]:
+        """Draws a line under what is written so far: within, none of what is written after it is moved.
+
+        Hands out what moves all that was written before; it blocks, and raises as `move` does.
+        """
+        while not self._one_at_a_time.acquire(blocking=False):
+            await asyncio.sleep(_ASK_AGAIN_S)
+        try:
+            self._journal.seal()
+            yield self._move_sealed
+        finally:
+            self._one_at_a_time.release()
+
+    def _move_sealed(self) -> None:
+        if not self._recovered:
+            self._recover()
+            self._recovered = True
+        for segment in self._journal.sealed():
+            self._add(row for _, row in self._rows(segment, openings=False))
+            self._journal.remove(segment)
 
     def _recover(self) -> None:
         """Moves a previous run's segments, and books the calls that it left open as their openings foresaw."""

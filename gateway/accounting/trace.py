@@ -9,8 +9,10 @@ from typing import Final
 import msgspec
 
 from gateway.accounting.elsewhere import Elsewhere
+from gateway.accounting.limits import Turn
 from gateway.accounting.pairings import Paired, Pairings
 from gateway.accounting.receipts import NOTHING, AttemptLine, Opening, Settled, tokens_of
+from gateway.accounting.reservation import Reservation
 from gateway.core.errors import Reason
 from gateway.core.money import Cost, Usage, charge, knows
 from gateway.core.own import marginal_nano
@@ -59,6 +61,8 @@ class Trace(msgspec.Struct):
     finish: str | None = None
     warnings: tuple[str, ...] = ()
     dropped_events: int = 0
+    reservation: Reservation | None = None  # at the budgets that the call counts to
+    turn: Turn | None = None  # at the rate limits that are for it
 
     def begin(self, attempt: Attempt) -> float:
         """Notes that an attempt begins; returns when."""

@@ -18,8 +18,10 @@ from starlette.exceptions import HTTPException
 from gateway.admin.api import (
     audit,
     breakers,
+    budgets,
     costs,
     decisions,
+    keys,
     live,
     playground,
     policies,
@@ -27,13 +29,18 @@ from gateway.admin.api import (
     providers,
     receipts,
     session,
+    teams,
 )
 from gateway.admin.audit import Audit
+from gateway.admin.budget_desk import BudgetDesk
 from gateway.admin.errors import answer_of
 from gateway.admin.gate import Gate, is_page
 from gateway.admin.keeper import Keeper
+from gateway.admin.key_desk import KeyDesk
 from gateway.admin.pages import Shell, shell_pages
+from gateway.admin.pages.budgets import budgets_pages
 from gateway.admin.pages.costs import costs_pages
+from gateway.admin.pages.keys import keys_pages
 from gateway.admin.pages.overview import overview_pages
 from gateway.admin.pages.policies import policies_pages
 from gateway.admin.pages.pool import pool_pages
@@ -55,6 +62,9 @@ class Rooms(msgspec.Struct, frozen=True, kw_only=True):
     rules: policies.Rules | None = None
     playground: playground.Playground | None = None
     desk: pool.Desk | None = None
+    keys: KeyDesk | None = None
+    budgets: BudgetDesk | None = None
+    teams: teams.Teams = dict
     version: str = ""
     max_body: int = 32 * 2**20
 
@@ -81,9 +91,13 @@ def application(rooms: Rooms) -> FastAPI:
         app.include_router(policies.router(rooms.rules))
     if rooms.playground is not None:
         app.include_router(playground.router(rooms.playground))
+    if rooms.keys is not None and rooms.budgets is not None:
+        app.include_router(keys.router(rooms.keys, rooms.audit))
+        app.include_router(budgets.router(rooms.budgets))
+        app.include_router(teams.router(rooms.teams, rooms.keys, rooms.budgets))
     # -- the pages: a line for each area, in the order of the navigation ---------------------------------------------
     app.include_router(shell_pages(shell))
-    has_budgets = getattr(rooms, "budgets", None) is not None
+    has_budgets = rooms.budgets is not None
     app.include_router(overview_pages(shell, budgets=has_budgets))
     app.include_router(costs_pages(shell, budgets=has_budgets))
     app.include_router(receipt_pages(shell, rooms.accounts))
@@ -97,6 +111,9 @@ def application(rooms: Rooms) -> FastAPI:
         app.include_router(policies_pages(shell, rooms.rules))
     app.include_router(providers_pages(shell, rooms.support))
     app.include_router(audit_pages(shell))
+    if rooms.keys is not None and rooms.budgets is not None:
+        app.include_router(budgets_pages(shell, rooms.budgets))
+        app.include_router(keys_pages(shell, rooms.keys))
     return app
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import difflib
 import ipaddress
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from fnmatch import fnmatchcase
 from typing import Final
 from urllib.parse import urlsplit
 
 from gateway.config import launched
+from gateway.config.budgets import EACH
 from gateway.config.document import Path
 from gateway.config.models import Config
 from gateway.config.own_gpus import OWN_GPUS
@@ -37,6 +39,7 @@ def problems(config: Config, kinds: Mapping[str, Kind], detectors: Collection[st
     yield from _deployments(config)
     yield from _sensitivity(config, detectors)
     yield from _callers(config)
+    yield from _budgets(config)
     yield from _guarantees(config)
     yield from _routes(config)
     yield from _tests(config)
@@ -241,7 +244,7 @@ def _callers(config: Config) -> Iterator[Problem]:
     for name, team in config.teams.items():
         yield from _level(("teams", name, "sensitivity"), team.sensitivity, config)
     yield from _unique(("keys",), "key", [key.name for key in config.keys])
-    models = set(_models(config))
+    models = set(names_of_models(config))
     routes = [route.name for route in config.policies.routes]
     hashes: set[str] = set()
     for index, key in enumerate(config.keys):
@@ -259,7 +262,52 @@ def _callers(config: Config) -> Iterator[Problem]:
                 yield from _unknown((*path, "models", position), "model", model, models)
 
 
-def _models(config: Config) -> Iterator[str]:
+def _budgets(config: Config) -> Iterator[Problem]:
+    seen: set[tuple[str, ...]] = set()
+    for index, budget in enumerate(config.budgets):
+        path: Path = ("budgets", index)
+        if budget.team not in (None, EACH):
+            yield from _unknown((*path, "team"), "team", budget.team or "", config.teams)
+        if budget.provider not in (None, EACH):
+            yield from _unknown((*path, "provider"), "provider", budget.provider or "", config.providers)
+        once = (*budget.scope, budget.per)
+        if once in seen:
+            yield path, f"there is a budget of {' '.join(budget.scope)} per {budget.per} above"
+        seen.add(once)
+    models = {*names_of_models(config)}
+    limited: set[tuple[str | None, ...]] = set()
+    for index, limit in enumerate(config.rate_limits):
+        path = ("rate_limits", index)
+        if limit.team not in (None, EACH):
+            yield from _unknown((*path, "team"), "team", limit.team or "", config.teams)
+        if limit.model is not None and not any(fnmatchcase(limit.model, each) for each in models):
+            provider, slash, _ = limit.model.partition("/")
+            if not (slash and provider in config.providers):
+                yield from _unknown((*path, "model"), "model", limit.model, models)
+        if limit.scope in limited:
+            yield path, "there is a limit of the same above: write them as one"
+        limited.add(limit.scope)
+    for index, key in enumerate(config.keys):
+        periods = [budget.per for budget in key.budgets]
+        if len(set(periods)) < len(periods):
+            yield ("keys", index, "budgets"), "a key has one budget a period"
+    if config.notify is not None:
+        url = config.notify.webhook
+        if url.present and not _is_web(url.reveal()):
+            yield ("notify", "webhook"), "write http://… or https://… and a host"
+
+
+def _is_web(url: str) -> bool:
+    """Says whether a request can be sent to a URL."""
+    try:
+        parts = urlsplit(url)
+        valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+    return valid and parts.username is None and all("!" <= character <= "~" for character in url)
+
+
+def names_of_models(config: Config) -> Iterator[str]:
     """Yields every name a caller can ask for, patterns as they are written."""
     yield "auto"
     yield from config.deployments

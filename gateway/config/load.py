@@ -20,14 +20,11 @@ from gateway.core.errors import ConfigError
 
 # Words of the full vocabulary that this version cannot honour: better refused than read and ignored.
 LATER: Final = (
-    "budgets",
-    "notify",
     "rescue",
     "hedge",
     "redact",
     "shadow",
     "priority",
-    "rate_limits",
     "gpu_hour_usd",
     "prefill",
 )

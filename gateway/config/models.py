@@ -8,6 +8,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import BeforeValidator, Field
 
+from gateway.config.budgets import Budget, BudgetTerms, Notify, RateLimit, RateTerms
 from gateway.config.policies import Policies, SensitivitySettings, UnknownPrice
 from gateway.config.providers import Deployment, Provider
 from gateway.config.secret import Secret
@@ -53,6 +54,7 @@ class Team(Section):
 
     sensitivity: Name | None = Field(default=None, description="A floor for the team's calls.")
     tags: dict[str, str] = Field(default={}, description="Tags that every call of the team carries.")
+    limits: RateTerms | None = Field(default=None, description="How fast all of its keys together may call.")
 
 
 def _moment(value: object) -> object:
@@ -85,6 +87,13 @@ class Key(Section):
     strict: bool = Field(
         default=False, description="Refuse what a provider cannot express, rather than drop and declare it."
     )
+    role: Literal["admin", "owner", "viewer"] | None = Field(
+        default=None,
+        description="What it may do on the [admin surface](admin.md): all, what is its team's, or look; not set: "
+        "nothing.",
+    )
+    budgets: list[BudgetTerms] = Field(default=[], description="Budgets of this key, beside those of `budgets`.")
+    limits: RateTerms | None = Field(default=None, description="How fast it may call, beside `rate_limits`.")
 
 
 class Cache(Section):
@@ -240,6 +249,9 @@ class Config(Section):
     cache: Cache = Field(default=Cache(), description="Kept answers.")
     responses: Responses = Field(default=Responses(), description="Kept Responses.")
     limits: Limits = Field(default=Limits(), description="How much work is taken on.")
+    rate_limits: list[RateLimit] = Field(default=[], description="How fast callers may call.")
+    budgets: list[Budget] = Field(default=[], description="How much may be spent.")
+    notify: Notify | None = Field(default=None, description="Who is told when a budget runs low.")
     media: Media = Field(default=Media(), description="Media by URL.")
     breakers: Breakers = Field(default=Breakers(), description="When an endpoint rests.")
     store: Store = Field(default=Store(), description="Receipts, decisions and keys.")

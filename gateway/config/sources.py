@@ -132,7 +132,7 @@ class Sources:
 
 def _is_secret(path: Path) -> bool:
     """Says whether a secret may stand here; a test holds this against the models."""
-    if path in (("shared", "url"), ("store", "url")):
+    if path in (("shared", "url"), ("store", "url"), ("notify", "webhook"), ("notify", "secret")):
         return True
     if len(path) == 5 and path[0] == "providers" and path[2:4] == ("pool", "env"):
         return True

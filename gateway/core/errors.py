@@ -65,7 +65,7 @@ CALLER_GONE: Final = "caller gone"
 
 
 class CallError(HeadgateError):
-    """An error a caller is answered with. `retry_after_s` becomes `Retry-After`.
+    """An error a caller is answered with. `retry_after_s` becomes `Retry-After`; `headers` go with it as they are.
 
     `request_id` is the call's, for dialects that name it in the body; whoever answers sets it.
     """
@@ -74,6 +74,7 @@ class CallError(HeadgateError):
     type = "server_error"
     code: str | None = "internal_error"
     request_id: str | None = None
+    headers: tuple[tuple[bytes, bytes], ...] = ()
 
     def __init__(
         self,

@@ -22,6 +22,7 @@ def error_headers(error: CallError, body: bytes, request_id: str) -> RawHeaders:
         headers.append((b"retry-after", b"%d" % max(1, -int(-error.retry_after_s // 1))))
     if isinstance(error, WrongMethod):
         headers.append((b"allow", error.allow.encode()))
+    headers += error.headers
     if error.status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
     headers.append((b"content-length", b"%d" % len(body)))

@@ -20,14 +20,14 @@ _CALLBACKS: Final = ("callbacks", "success_callback", "failure_callback", "servi
 _BREAKERS: Final = ("window", "minimum_calls", "rest", "longest_rest")
 _REDIS: Final = ("redis", "redis-semantic")
 
-_LATER_BUDGETS: Final = "budgets come with a later version"
+_BUDGETS: Final = "write it as `budgets`, with its amounts as text and the calendar's periods"
 _NO_GUARDRAILS: Final = "see `sensitivity.from`: what detectors of personal data find decides where a call may go"
 _WHY: Final[Mapping[str, Mapping[str, str]]] = {
     "litellm_settings": {
-        "max_budget": _LATER_BUDGETS,
-        "budget_duration": _LATER_BUDGETS,
-        "max_end_user_budget": _LATER_BUDGETS,
-        "max_internal_user_budget": _LATER_BUDGETS,
+        "max_budget": _BUDGETS,
+        "budget_duration": _BUDGETS,
+        "max_end_user_budget": _BUDGETS,
+        "max_internal_user_budget": _BUDGETS,
         "content_policy_fallbacks": "what a provider refuses for its content is not tried elsewhere",
         "set_verbose": "logs tell what changes; no prompt is in any of them",
         "guardrails": _NO_GUARDRAILS,
@@ -36,7 +36,7 @@ _WHY: Final[Mapping[str, Mapping[str, str]]] = {
     },
     "router_settings": {
         "content_policy_fallbacks": "what a provider refuses for its content is not tried elsewhere",
-        "provider_budget_config": _LATER_BUDGETS,
+        "provider_budget_config": _BUDGETS,
         "disable_cooldowns": "breakers cannot be switched off; they can be forced closed (`/admin/breakers`)",
         "retry_policy": "`on_failure.errors` says after which failures a route goes on, not how often",
         "allowed_fails_policy": "a breaker learns from the kinds of failures that are the provider's",

@@ -19,7 +19,7 @@ from gateway.state import audit, cubes, rollups, sql
 from gateway.state.audit import AuditRow
 from gateway.state.books import LogQuestion, LogRow, Question, Summed
 from gateway.state.postgres_session import Connection, Session, parameters_of
-from gateway.state.protocols import KeptRow, KeyRow, ReceiptRow
+from gateway.state.protocols import KeptRow, KeyRow, NoticeRow, ReceiptRow, RowRefused
 
 WRITE_S: Final = 10.0
 READ_S: Final = 30.0  # a sum takes 1.2 us a receipt (by hour, over 50,000, one machine)
@@ -35,6 +35,7 @@ _SPELLING: Final = sql.Spelling(
     tag='((facets.tags ->> %s::text) COLLATE "C")',
     quarter='(floor("time" / 900) * 900)::bigint',
     join="JOIN",
+    same="IS NOT DISTINCT FROM",
 )
 
 _ADD_KEPT: Final = sql.add_kept_statement(_SPELLING).encode()
@@ -150,6 +151,21 @@ class PostgresStore:
         if self._change(statement, values) == 0:
             raise ValueError(f"there is a key named {key.name!r} already")
 
+    def replace_key(self, before: KeyRow, after: KeyRow) -> bool:
+        """Puts a key in the place of itself; returns whether it was still as it was `before`.
+
+        Raises ValueError where another key has its hash.
+        """
+        statement, values = sql.replace_key_statement(_SPELLING, before, after)
+        try:
+            return self._change(statement, values) == 1
+        except RowRefused:
+            raise ValueError("another key has this hash") from None
+
+    def delete_key(self, name: str) -> bool:
+        """Forgets a key; returns whether there was one of that name."""
+        return self._change("DELETE FROM keys WHERE name = %s", (name,)) == 1
+
     def enable_key(self, name: str, enabled: bool) -> bool:
         """Switches a key on or off; returns whether there is one of that name."""
         return self._change("UPDATE keys SET enabled = %s WHERE name = %s", (enabled, name)) == 1
@@ -215,6 +231,28 @@ class PostgresStore:
             connection.execute("SELECT pg_advisory_xact_lock(%s)", (_COUNTING,))
             yield connection
 
+    # -- notices --------------------------------------------------------------------------------------------------
+
+    def add_notice(self, notice: NoticeRow) -> bool:
+        """Keeps a notice; returns whether it is new."""
+        return (
+            self._change(f"INSERT INTO notices VALUES ({_SPELLING.places(3)}, NULL) ON CONFLICT DO NOTHING", notice)
+            == 1
+        )
+
+    def waiting_notices(self) -> list[NoticeRow]:
+        """Returns the notices that were not closed, oldest first."""
+        rows = self._read('SELECT id, body, "time" FROM notices WHERE closed_at IS NULL ORDER BY "time", id', ())
+        return [NoticeRow._make(row) for row in rows]
+
+    def close_notice(self, id: str, time: float) -> None:
+        """Notes that nothing more is to be done for a notice."""
+        self._change("UPDATE notices SET closed_at = %s WHERE id = %s", (time, id))
+
+    def expire_notices(self, before: float) -> None:
+        """Forgets closed notices that are older."""
+        self._change('DELETE FROM notices WHERE closed_at IS NOT NULL AND "time" < %s', (before,))
+
     # -- statements -----------------------------------------------------------------------------------------------
 
     def _change(self, statement: str, values: Sequence[object]) -> int:
@@ -268,8 +306,7 @@ def _migrate(connection: Connection) -> None:
     if table is not None:
         ((version,),) = connection.execute("SELECT version FROM schema_version").fetchall()
     scripts = sql.lacking(version, _MIGRATIONS, "the PostgreSQL database")
-    for script in scripts:
+    for number, script in scripts:
         connection.execute(script.read_bytes())
-    if scripts:
-        connection.execute("UPDATE schema_version SET version = %s", (version + len(scripts),))
+        connection.execute("UPDATE schema_version SET version = %s", (number,))
     connection.execute(_MAKE_INCOMING)  # whoever may not should hear of it now

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import msgspec
 
+from gateway.core.allowances import Budget, RateLimits
 from gateway.core.errors import HeadgateError
 from gateway.core.money import Price
 from gateway.core.types import Tags
@@ -107,10 +108,15 @@ class ReceiptStore(Protocol):
         ...
 
 
+Role = Literal["admin", "owner", "viewer"]
+
+
 class KeyRow(msgspec.Struct, frozen=True):
     """A key as a config or a store holds it: its hash ("sha256:…"), whom it is, and what it may do.
 
     `sensitivity` is a level's name. `models` and `routes` of None allow every one. Times are seconds since the epoch.
+    `role` is what it may do on the admin surface, None: nothing. After a rotation the key before is good until
+    `previous_until`. `budgets` and `limits` hold beside those of the config.
     """
 
     hash: str
@@ -125,6 +131,11 @@ class KeyRow(msgspec.Struct, frozen=True):
     enabled: bool = True
     strict: bool = False  # refuse what a provider cannot express, rather than drop and declare it
     created_at: float = 0.0
+    role: Role | None = None
+    budgets: tuple[Budget, ...] = ()
+    limits: RateLimits = RateLimits()
+    previous_hash: str | None = None
+    previous_until: float | None = None
 
 
 class KeyStore(Protocol):
@@ -136,6 +147,17 @@ class KeyStore(Protocol):
 
     def add_key(self, key: KeyRow) -> None:
         """Adds a key; raises ValueError where its name or hash is taken."""
+        ...
+
+    def replace_key(self, before: KeyRow, after: KeyRow) -> bool:
+        """Puts a key in the place of itself; returns whether it was still as it was `before`.
+
+        Raises ValueError where another key has its hash.
+        """
+        ...
+
+    def delete_key(self, name: str) -> bool:
+        """Forgets a key; returns whether there was one of that name."""
         ...
 
     def enable_key(self, name: str, enabled: bool) -> bool:
@@ -180,7 +202,35 @@ class KeptStore(Protocol):
         ...
 
 
-class Store(ReceiptStore, KeyStore, KeptStore, AuditStore, Protocol):
+class NoticeRow(NamedTuple):
+    """A notice that somebody wants delivered; `body` is its JSON, `time` seconds since the epoch."""
+
+    id: str
+    body: str
+    time: float
+
+
+class NoticeStore(Protocol):
+    """Which notices were made, so that none is made twice, and which of them still wait."""
+
+    def add_notice(self, notice: NoticeRow) -> bool:
+        """Keeps a notice; returns whether it is new."""
+        ...
+
+    def waiting_notices(self) -> list[NoticeRow]:
+        """Returns the notices that were not closed, oldest first."""
+        ...
+
+    def close_notice(self, id: str, time: float) -> None:
+        """Notes that nothing more is to be done for a notice."""
+        ...
+
+    def expire_notices(self, before: float) -> None:
+        """Forgets closed notices that are older."""
+        ...
+
+
+class Store(ReceiptStore, KeyStore, KeptStore, AuditStore, NoticeStore, Protocol):
     """All of it in one database, which several processes may have open; every method raises StoreUnavailable."""
 
     def close(self) -> None:

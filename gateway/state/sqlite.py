@@ -20,7 +20,7 @@ from gateway.core.money import Price
 from gateway.state import audit, cubes, rollups, sql
 from gateway.state.audit import AuditRow
 from gateway.state.books import LogQuestion, LogRow, Question, Summed
-from gateway.state.protocols import KeptRow, KeyRow, ReceiptRow, RowRefused, StoreUnavailable
+from gateway.state.protocols import KeptRow, KeyRow, NoticeRow, ReceiptRow, RowRefused, StoreUnavailable
 
 _T = TypeVar("_T")
 
@@ -32,6 +32,7 @@ _SPELLING: Final = sql.Spelling(
     tag="(SELECT value FROM json_each(facets.tags) WHERE json_each.key = ?)",
     quarter="CAST(time AS INTEGER) / 900 * 900",
     join="CROSS JOIN",
+    same="IS",
 )
 _ADD_KEPT: Final = sql.add_kept_statement(_SPELLING)
 _ADD_AUDIT: Final = audit.add_statement(_SPELLING)
@@ -156,6 +157,21 @@ class SqliteStore:
         if self._write(lambda connection: connection.execute(statement, values).rowcount) == 0:
             raise ValueError(f"there is a key named {key.name!r} already")
 
+    def replace_key(self, before: KeyRow, after: KeyRow) -> bool:
+        """Puts a key in the place of itself; returns whether it was still as it was `before`.
+
+        Raises ValueError where another key has its hash.
+        """
+        statement, values = sql.replace_key_statement(_SPELLING, before, after)
+        try:
+            return self._change(statement, values) == 1
+        except RowRefused:
+            raise ValueError("another key has this hash") from None
+
+    def delete_key(self, name: str) -> bool:
+        """Forgets a key; returns whether there was one of that name."""
+        return self._change("DELETE FROM keys WHERE name = ?", (name,)) == 1
+
     def enable_key(self, name: str, enabled: bool) -> bool:
         """Switches a key on or off; returns whether there is one of that name."""
         statement = "UPDATE keys SET enabled = ? WHERE name = ?"
@@ -208,11 +224,37 @@ class SqliteStore:
             cubes.adopt(self._facets, _SPELLING.place, execute, _executing_many(self._writer))
             cubes.recount(_SPELLING.quarter, execute)
 
+    # -- notices --------------------------------------------------------------------------------------------------
+
+    def add_notice(self, notice: NoticeRow) -> bool:
+        """Keeps a notice; returns whether it is new."""
+        return (
+            self._change(f"INSERT INTO notices VALUES ({_SPELLING.places(3)}, NULL) ON CONFLICT DO NOTHING", notice)
+            == 1
+        )
+
+    def waiting_notices(self) -> list[NoticeRow]:
+        """Returns the notices that were not closed, oldest first."""
+        rows = self._read('SELECT id, body, "time" FROM notices WHERE closed_at IS NULL ORDER BY "time", id', ())
+        return [NoticeRow._make(row) for row in rows]
+
+    def close_notice(self, id: str, time: float) -> None:
+        """Notes that nothing more is to be done for a notice."""
+        self._change("UPDATE notices SET closed_at = ? WHERE id = ?", (time, id))
+
+    def expire_notices(self, before: float) -> None:
+        """Forgets closed notices that are older."""
+        self._change('DELETE FROM notices WHERE closed_at IS NOT NULL AND "time" < ?', (before,))
+
     # -- connections ----------------------------------------------------------------------------------------------
 
     def _write(self, change: Callable[[sqlite3.Connection], _T]) -> _T:
         with self._write_lock, _mapped(), _transaction(self._writer):
             return change(self._writer)
+
+    def _change(self, statement: str, values: Sequence[object]) -> int:
+        """Returns how many rows were changed."""
+        return self._write(lambda connection: connection.execute(statement, values).rowcount)
 
     def _read(self, statement: str, values: Sequence[object]) -> list[tuple[Any, ...]]:
         with self._read_lock, _mapped():
@@ -280,10 +322,10 @@ def _migrate(connection: sqlite3.Connection, path: Path) -> None:
     with _transaction(connection):
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         scripts = sql.lacking(version, _MIGRATIONS, str(path))
-        for script in scripts:
+        for number, script in scripts:
             for statement in _statements(script.read_text()):
                 connection.execute(statement)
-        connection.execute(f"PRAGMA user_version = {version + len(scripts)}")
+            connection.execute(f"PRAGMA user_version = {number}")
 
 
 def _statements(script: str) -> Iterator[str]:

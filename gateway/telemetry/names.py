@@ -156,12 +156,43 @@ POOL_CHOICES: Final = Metric(
     "headgate_pool_choices_total", "counter", "Attempts that a pool's router sent to a replica.", ("pool", "replica")
 )
 POOL_EVENTS: Final = Metric("headgate_pool_events_total", "counter", "What befell replicas.", ("pool", "event"))
+BUDGET_SPENT: Final = Metric(
+    "headgate_budget_spent_nano_usd",
+    "gauge",
+    "What was spent of a budget in its period, in billionths of a dollar; users' budgets are left out.",
+    ("scope", "name", "per"),
+)
+BUDGET_RESERVED: Final = Metric(
+    "headgate_budget_reserved_nano_usd", "gauge", "What calls under way hold of a budget.", ("scope", "name", "per")
+)
+BUDGET_OVER: Final = Metric(
+    "headgate_budget_over_nano_usd",
+    "gauge",
+    "By how much a budget is passed: calls under way cost more than was expected of them.",
+    ("scope", "name", "per"),
+)
+BUDGET_UNDERESTIMATED: Final = Metric(
+    "headgate_budget_underestimated_nano_usd_total",
+    "counter",
+    "What calls cost beyond what was reserved for them: no budget is passed by more.",
+    (),
+)
+BUDGET_REJECTED: Final = Metric(
+    "headgate_budget_rejections_total", "counter", "Calls refused because a budget had no room.", ("scope",)
+)
+RATE_LIMITED: Final = Metric(
+    "headgate_rate_limited_total", "counter", "Calls refused because their caller was too fast.", ("scope",)
+)
+NOTICES: Final = Metric(
+    "headgate_budget_notices_total", "counter", "Notices of budgets by outcome; failed are tries.", ("outcome",)
+)
 BUILD: Final = Metric("headgate_build_info", "gauge", "Always 1; the version is its label.", ("version",))
 
 METRICS: Final = (
     CALLS, FAILED_ATTEMPTS, SHED, TTFT, TPOT, DURATION, OVERHEAD, TOKENS, COST, SAVED, UNPRICED, ESTIMATED, SUSPECT,
     CACHE_LOOKUPS, CACHE_BYTES, CACHE_ENTRIES, RESPONSES_BYTES, RESPONSES, IN_FLIGHT, QUEUED, CONNECTIONS, BREAKERS,
-    BREAKER_CHANGES, DROPPED_EVENTS, POOL_REPLICAS, POOL_RESTARTS, POOL_IN_FLIGHT, POOL_REQUESTS, POOL_KV, POOL_LOAD,
+    BREAKER_CHANGES, BUDGET_SPENT, BUDGET_RESERVED, BUDGET_OVER, BUDGET_UNDERESTIMATED, BUDGET_REJECTED, RATE_LIMITED,
+    NOTICES, DROPPED_EVENTS, POOL_REPLICAS, POOL_RESTARTS, POOL_IN_FLIGHT, POOL_REQUESTS, POOL_KV, POOL_LOAD,
     POOL_PACE, POOL_PRICE, POOL_INDEX, POOL_CACHED, POOL_CHOICES, POOL_EVENTS, RELOADS, REVISION, JOURNAL, BUILD,
 )  # fmt: skip
 

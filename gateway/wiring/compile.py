@@ -15,6 +15,7 @@ from gateway.auth import Team, anonymous, keys_of, principal_of
 from gateway.cache import Cache, CacheSettings, epoch_of
 from gateway.classify import Classifier
 from gateway.config import Config, Loaded
+from gateway.core.allowances import RateLimits
 from gateway.core.errors import ConfigError
 from gateway.core.types import Call, Principal, Sensitivity
 from gateway.routing import Given, Matrix, Routing, prove, run_tests
@@ -142,6 +143,9 @@ def written_keys(config: Config) -> list[KeyRow]:
             expires_at=None if key.expires is None else key.expires.timestamp(),
             enabled=key.enabled,
             strict=key.strict,
+            role=key.role,
+            budgets=tuple(budget.compiled for budget in key.budgets),
+            limits=key.limits.compiled if key.limits is not None else RateLimits(),
         )
         for key in config.keys
     ]

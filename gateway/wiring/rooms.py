@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Final
 
 from gateway.admin.access import Credentials
 from gateway.admin.app import Rooms, application
 from gateway.admin.audit import Audit
+from gateway.admin.budget_desk import BudgetDesk
 from gateway.admin.keeper import Keeper
+from gateway.admin.key_desk import KeyDesk, Surroundings
 from gateway.admin.sessions import Sessions
 from gateway.state.protocols import KeyRow
 from gateway.wiring.accounts import Accounts
 from gateway.wiring.compile import written_keys
+from gateway.wiring.desks import surroundings_of
 from gateway.wiring.levers import BreakerLevers
 from gateway.wiring.owned import owned_of
 from gateway.wiring.play import Playground
 from gateway.wiring.runtime import VERSION, Runtime
 from gateway.wiring.support import matrix
 from gateway.wiring.views import Rules, Traffic
+
+TAKEN_OVER_S: Final = 30.0
 
 
 def admin_surface(
@@ -32,6 +39,14 @@ def admin_surface(
     def hosts() -> list[str]:
         return [name.lower() for name in runtime.loaded.config.admin.hosts]
 
+    loop = asyncio.get_running_loop()
+
+    def surroundings() -> Surroundings:
+        return surroundings_of(runtime.loaded.config, runtime.stored_keys)
+
+    def changed() -> None:
+        asyncio.run_coroutine_threadsafe(runtime.reload_keys(), loop).result(TAKEN_OVER_S)
+
     return application(
         Rooms(
             keeper=Keeper(Credentials(admin_hash, Keyring(runtime).find), Sessions(limits), hosts, open_check),
@@ -40,6 +55,14 @@ def admin_surface(
                 runtime.store, runtime.services.ledger.settle, lambda: owned_of(runtime.loaded, runtime.compiled)
             ),
             levers=BreakerLevers(runtime.services.breakers),
+            keys=KeyDesk(runtime.store, surroundings, changed),
+            budgets=BudgetDesk(
+                runtime.services.budgets,
+                runtime.services.limits,
+                runtime.services.ledger,
+                lambda: {row.name: row.team for row in (*surroundings().keys, *runtime.stored_keys)},
+            ),
+            teams=lambda: {name: team.model_dump(mode="json") for name, team in runtime.loaded.config.teams.items()},
             support=lambda: matrix(_kinds(runtime)),
             traffic=Traffic(runtime),
             rules=Rules(runtime),

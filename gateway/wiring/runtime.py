@@ -52,6 +52,7 @@ from gateway.wiring.places import Signers, Transports, names_of, places_of
 from gateway.wiring.pool_watch import PoolWatch
 from gateway.wiring.pools import Replicas, health_of
 from gateway.wiring.rules import windows_of
+from gateway.wiring.spending import Spending
 from gateway.wiring.stores import store_of
 
 _log = structlog.get_logger("headgate")
@@ -142,6 +143,14 @@ class Runtime:
             self.store.close()
             raise
         ledger = Ledger(journal, self.store)
+        self._spending = spending = Spending(self.store, ledger)
+        try:
+            await spending.apply(config, self._keys)
+        except (StoreUnavailable, OSError):
+            journal.shut()
+            self.store.close()
+            raise
+        spending.start()
         ledger.start()
         kept = KeptAnswers(self.store, KeptContent(ResponsesWire()))
         kept.start()
@@ -155,6 +164,8 @@ class Runtime:
             admission=Admission(_limits(config)),
             flights=Flights(),
             ledger=ledger,
+            budgets=spending.budgets,
+            limits=spending.limits,
             telemetry=telemetry,
             kept=kept,
             pools=self._pools,
@@ -196,6 +207,7 @@ class Runtime:
         if self._cached is not None:
             await self._cached.close()
         self.services.kept.content.close()
+        await self._spending.stop()
         await asyncio.to_thread(self.services.kept.stop)
         await asyncio.to_thread(self.services.ledger.stop)
         await asyncio.to_thread(self.services.telemetry.close)
@@ -208,21 +220,21 @@ class Runtime:
                 loaded = await asyncio.to_thread(read_config, self.path, self._environ)
                 self._refuse_what_needs_a_start(loaded)
                 self._refuse_an_open_door(loaded)
-                compiled = await self._compile(loaded)
+                await self._serve(loaded)
             except ConfigError as error:
-                self.reload_problems = tuple(error.problems)
-                self.services.telemetry.metrics.count(names.RELOADS, ("refused",))
-                _log.error("config_refused", problems=error.problems, serving_revision=self._revision)
-                return
-            self.pipeline.apply(compiled.snapshot)
-            self._applied(loaded, compiled)
-            _log.info("config_applied", revision=self._revision)
-            await self._transports.retire({endpoint.transport for endpoint in compiled.snapshot.endpoints})
+                self._refused(error)
 
     async def reload_keys(self) -> None:
-        """Takes over keys that were made, enabled or disabled in the store, and gives it prices that it missed."""
+        """Takes over keys that were made or changed in the store, and gives it prices that it missed.
+
+        The config is the one that serves: a mistake in its file must not keep a key from being switched off.
+        """
         if await asyncio.to_thread(self._keys_changed):
-            await self.reload()
+            async with self._reloading:
+                try:
+                    await self._serve(self.loaded)
+                except ConfigError as error:  # what it names has changed meanwhile: a certificate, a proxy
+                    self._refused(error)
 
     async def keep_history(self) -> None:
         """Reads the counters in even steps, for whoever watches; ends when cancelled."""
@@ -240,6 +252,7 @@ class Runtime:
                     self.pool.fleet.forget(provider)
                 _log.error("pool_price_refused", pools=providers, problems=error.problems)
                 return
+            await self._spending.apply(self.loaded.config, self._keys)  # compiling has read keys anew
             self.pipeline.apply(compiled.snapshot)
             self.compiled = compiled
             self.pool.watch(compiled.snapshot.deployments, self.loaded.config)
@@ -281,9 +294,27 @@ class Runtime:
             except ConfigError as error:  # what else it is made of has changed: a file of TLS, a price that went
                 _log.error("config_refused", problems=error.problems, serving_revision=self._revision)
                 return
+            await self._spending.apply(self.loaded.config, self._keys)  # compiling has read keys anew
             self.pipeline.apply(compiled.snapshot)
             self.pool.watch(compiled.snapshot.deployments, self.loaded.config)
             self._watcher.watch(compiled.snapshot.deployments, health_of(self.loaded.config))
+
+    def _refused(self, error: ConfigError) -> None:
+        self.reload_problems = tuple(error.problems)
+        self.services.telemetry.metrics.count(names.RELOADS, ("refused",))
+        _log.error("config_refused", problems=error.problems, serving_revision=self._revision)
+
+    async def _serve(self, loaded: Loaded) -> None:
+        """Has new calls go by a config and the keys as they are now; raises ConfigError."""
+        compiled = await self._compile(loaded)
+        await self._spending.apply(loaded.config, self._keys)
+        self.pipeline.apply(compiled.snapshot)
+        problems, same = self.reload_problems, loaded is self.loaded
+        self._applied(loaded, compiled)
+        if same:
+            self.reload_problems = problems  # of a file that still waits to be mended
+        _log.info("config_applied", revision=self._revision)
+        await self._transports.retire({endpoint.transport for endpoint in compiled.snapshot.endpoints})
 
     async def _compile(self, loaded: Loaded, revision: int | None = None) -> Compiled:
         """Compiles a config, as the next revision or as one that serves already."""
@@ -413,6 +444,7 @@ class Runtime:
         metrics.observe(
             names.IN_FLIGHT, lambda: [((name,), count) for name, count in list(admission.in_flight.items())]
         )
+        self._spending.observe(metrics)
         metrics.observe(names.QUEUED, lambda: [((), admission.waiting)])
         metrics.observe(names.REVISION, lambda: [((), self._revision)])
         metrics.observe(names.JOURNAL, lambda: [((), ledger.journal.size_bytes)])

@@ -198,6 +198,20 @@ def test_keys_are_made_listed_and_switched(tmp_path: Path) -> None:
     assert re.search(r"^bob .*disabled", listed, re.MULTILINE)
     assert keys("enable", "bob").exit_code == 0
     assert keys("disable", "nobody").exit_code == 1
+    edits = ("--budget", "50.00/month", "--budget", "0.000000001/hour", "--in-flight", "3", "--role", "owner")
+    assert keys("edit", "ada", *edits, "--clear", "team").exit_code == 1  # an owner is one of a team
+    assert keys("edit", "ada", *edits).exit_code == 0
+    assert re.search(r"^ada +team red .* owner \$50\.00/month \$0\.000000001/hour$", keys("list").stdout, re.MULTILINE)
+    assert keys("edit", "ada", "--clear", "budgets", "--clear", "role", "--clear", "team").exit_code == 0
+    assert re.search(r"^ada +team - +enabled +store$", keys("list").stdout, re.MULTILINE)
+    assert "write dollars and" in keys("edit", "ada", "--budget", "5e3/month").stderr
+    assert "say what to change" in keys("edit", "ada").stderr
+    rotated = keys("rotate", "ada", "--overlap", "1h")
+    assert rotated.exit_code == 0
+    assert rotated.stdout.strip() not in plain
+    assert "(the one before is good until " in keys("list").stdout
+    assert keys("delete", "ada").exit_code == 0
+    assert keys("delete", "ada").exit_code == 1
 
 
 def test_the_simulator_serves_and_fails_on_command() -> None:

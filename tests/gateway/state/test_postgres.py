@@ -140,7 +140,8 @@ def test_a_receipt_can_be_asked_in_sql(store: PostgresStore, url: str) -> None:
 def test_many_gateways_that_start_together_make_one_schema(url: str) -> None:
     with ThreadPoolExecutor(8) as threads:
         stores = list(threads.map(PostgresStore, [url] * 8))
-    assert query(url, "SELECT version FROM schema_version") == [(len(list((sql.MIGRATIONS / "postgres").iterdir())),)]
+    newest = max(int(script.name[:4]) for script in (sql.MIGRATIONS / "postgres").iterdir())
+    assert query(url, "SELECT version FROM schema_version") == [(newest,)]
     for each in stores:
         each.close()
 

@@ -10,12 +10,13 @@ import msgspec
 import pytest
 
 from gateway.accounting.receipts import Receipt, row_of
+from gateway.core.allowances import Budget, RateLimits
 from gateway.core.money import FREE
 from gateway.prices import price_from
 from gateway.state import postgres, sqlite
 from gateway.state.audit import AuditRow
 from gateway.state.books import DIMENSIONS, Question
-from gateway.state.protocols import KeptRow, KeyRow, ReceiptRow, RowRefused, Store
+from gateway.state.protocols import KeptRow, KeyRow, NoticeRow, ReceiptRow, RowRefused, Store
 from tests.gateway.state.asking import totals
 from tests.gateway.state.conftest import Database
 
@@ -336,3 +337,53 @@ def test_changes_are_kept_once_and_listed_the_newest_first(store: Store) -> None
     assert store.audit([("who", "no\0body")], None, 10) == []
     with pytest.raises(ValueError, match="no filter"):
         store.audit([("after", "x")], None, 10)
+
+
+# -- keys in full, notices --------------------------------------------------------------------------
+
+FULL = KeyRow(
+    hash="sha256:" + "a" * 64,
+    name="full",
+    team="red",
+    tags=(("a", "b"),),
+    models=("chat",),
+    created_at=5.0,
+    role="owner",
+    budgets=(Budget(10**9, "month", "Europe/Berlin", (50, 80), None), Budget(1, "hour")),
+    limits=RateLimits(calls_per_minute=5, in_flight=2),
+    previous_hash="sha256:" + "b" * 64,
+    previous_until=1234.5,
+)
+
+
+def test_a_key_comes_back_as_it_was(store: Store) -> None:
+    store.add_key(FULL)
+    assert store.keys() == [FULL]
+
+
+def test_a_key_is_changed_only_where_it_is_still_as_it_was(store: Store) -> None:
+    store.add_key(FULL)
+    version = store.keys_version()
+    changed = msgspec.structs.replace(FULL, hash="sha256:" + "c" * 64, budgets=(), previous_until=None, team=None)
+    assert store.replace_key(FULL, changed)
+    assert not store.replace_key(FULL, msgspec.structs.replace(FULL, user="late"))
+    assert store.keys() == [changed]
+    assert store.keys_version() > version
+    store.add_key(KeyRow(hash=FULL.hash, name="other"))
+    with pytest.raises(ValueError, match="another key"):
+        store.replace_key(changed, msgspec.structs.replace(changed, hash=FULL.hash))
+    assert store.delete_key("full")
+    assert not store.delete_key("full")
+    (left,) = store.keys()
+    assert left.name == "other"
+
+
+def test_a_notice_is_made_once_and_waits_until_it_is_closed(store: Store) -> None:
+    first, second = NoticeRow("a", '{"a": 1}', 2.0), NoticeRow("b", "{}", 1.0)
+    assert [store.add_notice(each) for each in (first, second, first)] == [True, True, False]
+    assert store.waiting_notices() == [second, first]
+    store.close_notice("b", 9.0)
+    assert store.waiting_notices() == [first]
+    store.expire_notices(3.0)
+    assert store.waiting_notices() == [first]  # what waits does not go
+    assert [store.add_notice(each) for each in (first, second)] == [False, True]
