@@ -134,7 +134,7 @@ class _Builder:
             self._tagless(event)
             value: Scalar = event.value
             if event.implicit[0] and not event.style:
-                value = _resolve(event.value)
+                value = resolve(event.value)
             node = Node(value, line, column)
             self._anchor(event.anchor, node)
             self._add(node, event.value)
@@ -209,7 +209,7 @@ class _Builder:
         return event.start_mark.line + 1, event.start_mark.column + 1
 
 
-def _resolve(text: str) -> Scalar:
+def resolve(text: str) -> Scalar:
     """Gives a plain scalar its type."""
     if text in _WORDS:
         return _WORDS[text]

@@ -11,6 +11,7 @@ from gateway.core.errors import HeadgateError
 from gateway.core.money import Price
 from gateway.core.types import Tags
 from gateway.state.audit import AuditStore
+from gateway.state.revisions import RevisionStore, SampleStore
 
 
 class StoreUnavailable(HeadgateError):
@@ -186,7 +187,7 @@ class KeptStore(Protocol):
         ...
 
 
-class Store(ReceiptStore, KeyStore, KeptStore, AuditStore, Protocol):
+class Store(ReceiptStore, KeyStore, KeptStore, AuditStore, RevisionStore, SampleStore, Protocol):
     """All of it in one database, which several processes may have open; every method raises StoreUnavailable."""
 
     def close(self) -> None:

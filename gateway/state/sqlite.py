@@ -20,6 +20,7 @@ from gateway.core.money import Price
 from gateway.state import audit, sql
 from gateway.state.audit import AuditRow
 from gateway.state.protocols import KeptRow, KeyRow, ReceiptRow, RowRefused, StoreUnavailable, Totals
+from gateway.state.revisions import SqlRevisions
 
 _T = TypeVar("_T")
 
@@ -42,12 +43,15 @@ _ADD_RECEIPT: Final = f"INSERT INTO receipts VALUES {_ROW} ON CONFLICT DO NOTHIN
 _ADD_RECEIPTS: Final = f"INSERT INTO receipts VALUES {', '.join([_ROW] * _ROWS_AT_ONCE)} ON CONFLICT DO NOTHING"
 
 
-class SqliteStore:
-    """Receipts, prices, keys and what providers keep in one file (a Store); usable from any thread.
+class SqliteStore(SqlRevisions):
+    """Receipts, prices, keys, configs and what providers keep in one file (a Store); usable from any thread.
 
     Opening it applies the migrations it lacks. Raises StoreUnavailable where the file cannot be used, and ConfigError
     where a newer Headgate wrote it.
     """
+
+    _place = _SPELLING.place
+    _one_in = "rowid % {every} = 0"  # the index by time holds it: no receipt is read to be left out
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -171,6 +175,10 @@ class SqliteStore:
     def _write(self, change: Callable[[sqlite3.Connection], _T]) -> _T:
         with self._write_lock, _mapped(), _transaction(self._writer):
             return change(self._writer)
+
+    def _change(self, statement: str, values: Sequence[object]) -> int:
+        """Returns how many rows were changed."""
+        return self._write(lambda connection: connection.execute(statement, values).rowcount)
 
     def _read(self, statement: str, values: Sequence[object]) -> list[tuple[Any, ...]]:
         with self._read_lock, _mapped():

@@ -22,7 +22,7 @@ from gateway.attempts import LESSONS, RetryBudget
 from gateway.breakers import Breakers, Change
 from gateway.breakers import Settings as BreakerSettings
 from gateway.cache import Flights
-from gateway.config import Config, Loaded, load
+from gateway.config import Config, Loaded, load, read
 from gateway.config.checks import is_loopback
 from gateway.core.errors import ConfigError
 from gateway.core.money import Price
@@ -46,8 +46,10 @@ from gateway.wiring.labels import DETECTORS
 from gateway.wiring.places import Signers, Transports, places_of
 from gateway.wiring.pool_watch import PoolWatch
 from gateway.wiring.pools import pages
+from gateway.wiring.revising import Revising
 from gateway.wiring.rules import windows_of
 from gateway.wiring.stores import store_of
+from gateway.wiring.truth import Current, Truth
 
 _log = structlog.get_logger("headgate")
 
@@ -68,7 +70,7 @@ def dry_compile(loaded: Loaded, stored: KeyStore | None = None) -> Compiled:
 
 
 class Runtime:
-    """Owns every service of one process.
+    """Owns every service of one process; the stage that configs serve on (a `revising.Stage`).
 
     `start` raises ConfigError, or StoreUnavailable; from then on the store may come and go. `reload` keeps the old
     config on any problem.
@@ -79,8 +81,6 @@ class Runtime:
         self._listen = listen  # in the place of the config's
         self._environ = environ
         self._revision = 0
-        # Edits of the file and of keys are noticed apart: who reads later serves later.
-        self._reloading = asyncio.Lock()
         self._simulator: Simulator | None = None
         self._transports = Transports()
         self._signers = Signers()
@@ -99,15 +99,18 @@ class Runtime:
         self.services: Services
         self.store: Store
         self.pool: PoolWatch
+        self.revising: Revising
 
     async def start(self) -> None:
         """Loads the config and brings everything up but the listener."""
         self.loaded = loaded = read_config(self.path, self._environ)
         self._refuse_an_open_door(loaded)
-        config = loaded.config
         self.store = await asyncio.to_thread(store_of, loaded)
+        self.revising = Revising(Truth(self.path, self.store), self)
         try:
-            compiled = await self._compile(loaded)
+            loaded, compiled = await self.revising.begin()
+            self._refuse_an_open_door(loaded)
+            config = loaded.config
             telemetry = Telemetry(VERSION, config.telemetry.otlp, config.telemetry.spans)
             journal = Journal(
                 Path(config.store.journal),
@@ -167,25 +170,13 @@ class Runtime:
 
     async def reload(self) -> None:
         """Serves the file as it is now, or keeps serving what did and says why."""
-        async with self._reloading:
-            try:
-                loaded = await asyncio.to_thread(read_config, self.path, self._environ)
-                self._refuse_what_needs_a_start(loaded)
-                self._refuse_an_open_door(loaded)
-                compiled = await self._compile(loaded)
-            except ConfigError as error:
-                self.reload_problems = tuple(error.problems)
-                self.services.telemetry.metrics.count(names.RELOADS, ("refused",))
-                _log.error("config_refused", problems=error.problems, serving_revision=self._revision)
-                return
-            self.pipeline.apply(compiled.snapshot)
-            self._applied(loaded, compiled)
-            _log.info("config_applied", revision=self._revision)
-            await self._transports.retire({endpoint.transport for endpoint in compiled.snapshot.endpoints})
+        await self.revising.take_file()
 
-    async def reload_keys(self) -> None:
-        """Takes over keys that were made, enabled or disabled in the store, and gives it prices that it missed."""
-        if await asyncio.to_thread(self._keys_changed):
+    async def reload_changes(self) -> None:
+        """Takes over what the store was given: the newest revision, keys made or switched; gives it missed prices."""
+        newest, keys_changed = await asyncio.to_thread(self._look)
+        await self.revising.converge(newest)
+        if keys_changed:
             await self.reload()
 
     async def keep_history(self) -> None:
@@ -196,9 +187,9 @@ class Runtime:
 
     async def reprice(self, providers: Sequence[str]) -> None:
         """Serves the same config with what was measured of its pools' speed; each price has a version of its own."""
-        async with self._reloading:
+        async with self.revising.one_at_a_time:
             try:
-                compiled = await self._compile(self.loaded, self._revision)
+                compiled = await self.compile(self.loaded, self._revision)
             except ConfigError as error:
                 for provider in providers:
                     self.pool.fleet.forget(provider)
@@ -208,6 +199,38 @@ class Runtime:
             self.compiled = compiled
             self.pool.watch(compiled.snapshot.deployments, self.loaded.config)
             self.pool.repriced(providers)
+
+    # -- the stage ------------------------------------------------------------------------------------------------
+
+    def read(self, config: Current) -> Loaded:
+        """Reads and checks a config; raises ConfigError."""
+        return read(config.content, self.path, self._environ, KINDS, DETECTORS, config.name)
+
+    def admit(self, loaded: Loaded) -> None:
+        """Raises ConfigError for what is read at the start only, and for a door that must not be open."""
+        self._refuse_what_needs_a_start(loaded)
+        self._refuse_an_open_door(loaded)
+
+    async def compile(self, loaded: Loaded, number: int) -> Compiled:
+        """Compiles a config that is to serve as a revision; raises ConfigError."""
+        config = loaded.config
+        if any(provider.kind == SIMULATOR for provider in config.providers.values()) and self._simulator is None:
+            self._simulator = Simulator()
+            await self._simulator.listen()
+        return await asyncio.to_thread(self._compile_now, loaded, await self._cache_for(config), number)
+
+    async def apply(self, loaded: Loaded, compiled: Compiled) -> None:
+        """Lets a config serve the calls that begin from now on."""
+        self.pipeline.apply(compiled.snapshot)
+        self._applied(loaded, compiled)
+        _log.info("config_applied", revision=self._revision)
+        await self._transports.retire({endpoint.transport for endpoint in compiled.snapshot.endpoints})
+
+    def refuse(self, problems: list[str]) -> None:
+        """Tells of a config that does not serve."""
+        self.reload_problems = tuple(problems)
+        self.services.telemetry.metrics.count(names.RELOADS, ("refused",))
+        _log.error("config_refused", problems=problems, serving_revision=self._revision)
 
     @property
     def address(self) -> tuple[str, int]:
@@ -233,17 +256,9 @@ class Runtime:
 
     # ------------------------------------------------------------------------------------------------------------
 
-    async def _compile(self, loaded: Loaded, revision: int | None = None) -> Compiled:
-        config = loaded.config
-        if any(provider.kind == SIMULATOR for provider in config.providers.values()) and self._simulator is None:
-            self._simulator = Simulator()
-            await self._simulator.listen()
-        revision = self._revision + 1 if revision is None else revision
-        return await asyncio.to_thread(self._compile_now, loaded, await self._cache_for(config), revision)
-
-    def _compile_now(self, loaded: Loaded, cached: ResponseCache, revision: int) -> Compiled:
+    def _compile_now(self, loaded: Loaded, cached: ResponseCache, number: int) -> Compiled:
         self._read_keys()
-        measured = self.pool.fleet.factors if self._revision else {}
+        measured = self.pool.fleet.factors if self._following is not None else {}
         places = places_of(
             loaded,
             Catalogue(datetime.now(UTC).date()),
@@ -252,7 +267,7 @@ class Runtime:
             self._simulated,
             measured=measured,
         )
-        compiled = compile_config(loaded, places, self._keys, cached, revision)
+        compiled = compile_config(loaded, places, self._keys, cached, number)
         self._unkept += [each.price for each in places.deployments.values() if each.price is not None]
         with contextlib.suppress(StoreUnavailable):
             self._keep_prices()
@@ -267,12 +282,13 @@ class Runtime:
                 raise
             _log.warning("keys_not_read", error=str(error), then="those read before still hold")
 
-    def _keys_changed(self) -> bool:
+    def _look(self) -> tuple[int, bool]:
+        """Returns the newest revision's number, and whether keys have changed."""
         try:
             self._keep_prices()
-            return self.store.keys_version() != self._known_keys
+            return self.store.newest_number(), self.store.keys_version() != self._known_keys
         except StoreUnavailable:  # the mover tells of it
-            return False
+            return self._revision, False
 
     def _keep_prices(self) -> None:
         prices, self._unkept = self._unkept, []

@@ -108,7 +108,7 @@ def _tell_defect(task: asyncio.Task[None]) -> None:
 async def _watch_keys(runtime: Runtime) -> None:
     while True:
         await asyncio.sleep(KEYS_EVERY_S)
-        await runtime.reload_keys()
+        await runtime.reload_changes()
 
 
 def _door(runtime: Runtime, host: str, admin_hash: str, draining: Callable[[], bool]) -> Door:
