@@ -10,6 +10,7 @@ _COMMANDS = {
     "serve": "Serves a config until it is told to stop.",
     "check": "Checks a config: providers, prices, routes, and who may go where.",
     "explain": "Tells why a call went, or would go, where.",
+    "replay": "Tells what a draft of the config would have done to the calls of the last hours.",
     "costs": "Sums what calls cost.",
     "size": "Sizes a pool of your own GPUs: what fits, how fast, how many, and what it costs.",
     "pool": "Shows the pools of a running gateway, and drains, restarts and scales their replicas.",

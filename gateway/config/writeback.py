@@ -19,7 +19,7 @@ def like(text: str, origin: bytes) -> bytes:
 
     Browsers hand on `\\n` alone, whatever they were given.
     """
-    if b"\r\n" in origin and "\r" not in text:
+    if b"\r\n" in origin and "\r\n" not in text:
         text = text.replace("\n", "\r\n")
     mark = b"\xef\xbb\xbf"
     return (mark if origin.startswith(mark) else b"") + text.removeprefix("\ufeff").encode()

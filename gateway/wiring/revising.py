@@ -42,6 +42,10 @@ class Saved(msgspec.Struct, frozen=True):
     not_written: str | None = None
 
 
+# Makes a config of the one that serves, and reads it; raises ConfigError.
+Make = Callable[[Current], tuple[Current, Loaded]]
+
+
 class Stage(Protocol):
     """What the running gateway lets be done to it."""
 
@@ -102,20 +106,20 @@ class Revising:
             else:
                 await self._take_newest()
 
-    async def save(
-        self, make: Callable[[Current], Current], after: int, author: str, origin: Origin, note: str
-    ) -> Saved:
-        """Has a config serve that is made of the one that does, which must be revision `after`.
+    async def save(self, make: Make, after: int | None, author: str, origin: Origin, note: str) -> Saved:
+        """Has a config serve that is made of the one that does, which must be revision `after` (None: whichever it is).
 
-        Raises Outdated where it is not, ConfigError where the new one cannot serve, StoreUnavailable.
+        Raises Outdated where it is not, ConfigError where the new one cannot serve, StoreUnavailable. One that says
+        nothing new makes no revision.
         """
         async with self.one_at_a_time:
             current = await asyncio.to_thread(self._truth.current, self.serving)
             if current.hash != self.serving.hash or current.number != self.serving.number:
                 await self._take(current)  # what is edited is what serves everywhere
             await self._hold_to(after)
-            draft = await asyncio.to_thread(make, self.serving)
-            loaded = await asyncio.to_thread(self._stage.read, draft)
+            draft, loaded = await asyncio.to_thread(make, self.serving)
+            if draft.hash == self.serving.hash:
+                return Saved(self.serving.number, self.not_written)
             self._stage.admit(loaded)
             compiled = await self._stage.compile(loaded, draft.number)
             if not await asyncio.to_thread(self._truth.record, draft, author, origin, note):
@@ -125,9 +129,9 @@ class Revising:
             self.not_written = await asyncio.to_thread(self._truth.write, draft)
             return Saved(draft.number, self.not_written)
 
-    async def _hold_to(self, after: int) -> None:
+    async def _hold_to(self, after: int | None) -> None:
         newest = await asyncio.to_thread(self._truth.newest_row)
-        if newest is not None and newest.number != after:
+        if newest is not None and newest.number != (self.serving.number if after is None else after):
             raise Outdated(newest)
 
     async def _take_file(self) -> None:

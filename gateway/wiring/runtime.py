@@ -38,6 +38,7 @@ from gateway.prices import Catalogue
 from gateway.simulator import Simulator
 from gateway.state.cache import MemoryResponseCache, ResponseCache
 from gateway.state.protocols import KeyRow, KeyStore, Store, StoreUnavailable
+from gateway.state.revisions import RevisionRow
 from gateway.telemetry import Telemetry, names
 from gateway.telemetry.history import EVERY_S, History
 from gateway.wiring.compile import Compiled, compile_config
@@ -59,6 +60,11 @@ VERSION = version("headgate")
 def read_config(path: Path, environ: Mapping[str, str]) -> Loaded:
     """Loads a config file with the kinds and detectors that this build has; raises ConfigError."""
     return load(path, environ, KINDS, DETECTORS)
+
+
+def read_revision(row: RevisionRow, path: Path, environ: Mapping[str, str]) -> Loaded:
+    """Loads a revision as if it stood at `path`, for looking at: its secrets are what they are shown as."""
+    return read(row.text.encode(), path, environ, KINDS, DETECTORS, f"revision {row.number}")
 
 
 def dry_compile(loaded: Loaded, stored: KeyStore | None = None) -> Compiled:
