@@ -54,7 +54,8 @@ BODIES = [
     *(receipt(number) for number in range(10)),
     *(
         receipt(number, sensitivity="restricted", deployment="large", cost_nano=12_000_000, stream=True,
-                ttft_us=200_000, tpot_us=10_000, e2e_us=1_200_000, attempts=(AttemptLine("large#0", "large", "dear", ttft_us=200_000),))
+                ttft_us=200_000, tpot_us=10_000, e2e_us=1_200_000,
+                attempts=(AttemptLine("large#0", "large", "dear", ttft_us=200_000),))
         for number in range(10, 15)
     ),
     receipt(15, cache="hit", cost_nano=0, attempts=()),
