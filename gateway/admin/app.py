@@ -15,7 +15,19 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
-from gateway.admin.api import audit, breakers, costs, decisions, live, playground, policies, pool, providers, session
+from gateway.admin.api import (
+    audit,
+    breakers,
+    config,
+    costs,
+    decisions,
+    live,
+    playground,
+    policies,
+    pool,
+    providers,
+    session,
+)
 from gateway.admin.audit import Audit
 from gateway.admin.errors import answer_of
 from gateway.admin.gate import Gate, is_page
@@ -40,6 +52,7 @@ class Rooms(msgspec.Struct, frozen=True, kw_only=True):
     rules: policies.Rules | None = None
     playground: playground.Playground | None = None
     desk: pool.Desk | None = None
+    configs: config.Desk | None = None
     version: str = ""
     max_body: int = 32 * 2**20
 
@@ -65,6 +78,8 @@ def application(rooms: Rooms) -> FastAPI:
         app.include_router(policies.router(rooms.rules))
     if rooms.playground is not None:
         app.include_router(playground.router(rooms.playground))
+    if rooms.configs is not None:
+        app.include_router(config.router(rooms.configs, rooms.audit))
     # -- the pages: a line for each area, in the order of the navigation ---------------------------------------------
     app.include_router(shell_pages(shell))
     if rooms.traffic is not None:

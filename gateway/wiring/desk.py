@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import difflib
-import re
 import threading
 import time
-from collections.abc import Sequence
-from typing import Any, Final
+from collections.abc import Callable, Sequence
+from typing import Any, Final, TypeVar
 
 import msgspec
 import structlog
@@ -18,6 +17,7 @@ from gateway.config import Loaded
 from gateway.config.edit import CannotEdit, Edit, edited
 from gateway.config.editable import refused
 from gateway.config.load import text_of
+from gateway.config.remarks import Remark, remarks_of
 from gateway.config.shown import restored, shown
 from gateway.config.writeback import like
 from gateway.core.errors import BadRequest, CallError, ConfigError
@@ -33,11 +33,12 @@ from gateway.wiring.revising import Saved
 from gateway.wiring.runtime import Runtime, dry_compile
 from gateway.wiring.truth import Current
 
+T = TypeVar("T")
+
 _log = structlog.get_logger("headgate")
 
 NAME: Final = "config.yaml"  # what problems of drafts are located in
 REPLAYED: Final = 5000  # calls: a second of one core, in slices between the calls that are served
-_PLACE: Final = re.compile(r"^.*?:(\d+):(\d+): (.*)$", re.DOTALL)
 _FAILED_TEST: Final = ": test failed"
 
 
@@ -55,14 +56,6 @@ class Busy(CallError):
     status = 429
     type = "rate_limit_error"
     code = "dry_run_going_on"
-
-
-class Remark(msgspec.Struct, frozen=True):
-    """A problem or a warning, and where; lines and columns count from 1, 0 where it is of no place."""
-
-    line: int
-    column: int
-    message: str
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -101,8 +94,8 @@ class Desk:
             "text": shown(self._text(serving)),
             "revision": _told(row, serving.number) if row is not None else None,
             "number": serving.number,
-            "warnings": [_remark(each) for each in runtime.compiled.warnings],
-            "refused": [_remark(each) for each in runtime.reload_problems],
+            "warnings": remarks_of(runtime.compiled.warnings),
+            "refused": remarks_of(runtime.reload_problems),
             "not_written": runtime.revising.not_written,
             "watch": self.afterwards.watching,
             "editable": runtime.loaded.config.admin.editable,
@@ -137,14 +130,12 @@ class Desk:
             problems += error.problems
         except StoreUnavailable as error:
             raise BooksAway(str(error), retry_after_s=5.0) from error
+        warnings = compiled.warnings if compiled is not None else loaded.warnings if loaded is not None else ()
         return Verdict(
             not problems,
-            sorted({_remark(each) for each in problems}, key=lambda each: (each.line, each.column, each.message)),
-            [
-                _remark(each)
-                for each in (compiled.warnings if compiled is not None else loaded.warnings if loaded else ())
-            ],
-            [_remark(each) for each in (compiled.notes if compiled is not None else ())],
+            remarks_of(problems),
+            remarks_of(warnings),
+            remarks_of(compiled.notes if compiled is not None else ()),
             _tests(loaded, problems) if loaded is not None else None,
             compiled.matrix if compiled is not None else None,
             _diff(shown(self._text(serving)), text, f"revision {serving.number}", "draft"),
@@ -229,30 +220,22 @@ class Desk:
         found = refused(serving.document, loaded.document, allowed.editable, allowed.environment)
         return [f"{NAME}:{line}:{column}: {message}" for (line, column), message in found]
 
-    def _text(self, config: Current) -> str:
+    @staticmethod
+    def _text(config: Current) -> str:
         return text_of(config.content, config.name)
 
     def _row(self, number: int) -> RevisionRow:
-        row: RevisionRow | None = self._asked(lambda: self._runtime.store.revision(number))
+        row = self._asked(lambda: self._runtime.store.revision(number))
         if row is None:
             raise UnknownRevision(f"there is no revision {number}")
         return row
 
-    def _asked(self, ask: Any) -> Any:
+    @staticmethod
+    def _asked(ask: Callable[[], T]) -> T:
         try:
             return ask()
         except StoreUnavailable as error:
             raise BooksAway(str(error), retry_after_s=5.0) from error
-
-
-def remarks(error: ConfigError) -> list[Remark]:
-    """Returns a refusal's problems with their places."""
-    return [_remark(problem) for problem in error.problems]
-
-
-def _remark(problem: str) -> Remark:
-    match = _PLACE.match(problem)
-    return Remark(int(match[1]), int(match[2]), match[3]) if match else Remark(0, 0, problem)
 
 
 def _told(row: RevisionRow, serving: int) -> dict[str, Any]:

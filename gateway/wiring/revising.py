@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Protocol
 
 import msgspec
@@ -31,7 +32,8 @@ class Outdated(CallError):
     code = "revision_outdated"
 
     def __init__(self, newest: RevisionRow) -> None:
-        super().__init__(f"revision {newest.number} has come meanwhile, by {newest.author}: look at it first")
+        when = datetime.fromtimestamp(newest.time, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+        super().__init__(f"revision {newest.number} has come meanwhile, by {newest.author} at {when}: look at it first")
         self.newest = newest
 
 

@@ -12,6 +12,7 @@ from gateway.admin.sessions import Sessions
 from gateway.state.protocols import KeyRow
 from gateway.wiring.accounts import Accounts
 from gateway.wiring.compile import written_keys
+from gateway.wiring.desk import Desk
 from gateway.wiring.levers import BreakerLevers
 from gateway.wiring.play import Playground
 from gateway.wiring.runtime import VERSION, Runtime
@@ -42,6 +43,7 @@ def admin_surface(
             rules=Rules(runtime),
             playground=Playground(runtime),
             desk=runtime.pool.desk,
+            configs=Desk(runtime),
             version=VERSION,
             max_body=runtime.loaded.config.server.max_body,
         )
