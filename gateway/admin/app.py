@@ -37,6 +37,7 @@ from gateway.admin.pages.policies import policies_pages
 from gateway.admin.pages.pool import pool_pages
 from gateway.admin.pages.records import audit_pages, providers_pages
 from gateway.admin.pages.traffic import live_pages, playground_pages
+from gateway.admin.pages.config import config_pages
 from gateway.core.errors import CallError
 
 
@@ -92,6 +93,8 @@ def application(rooms: Rooms) -> FastAPI:
         app.include_router(policies_pages(shell, rooms.rules))
     app.include_router(providers_pages(shell, rooms.support))
     app.include_router(audit_pages(shell))
+    if rooms.configs is not None:
+        app.include_router(config_pages(shell, rooms.configs))
     return app
 
 
