@@ -59,7 +59,7 @@ class Busy(CallError):
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """What would come of a draft. `diff` is against what serves.
+    """What would come of a draft. `diff` is against what serves, revision `against`.
 
     Of `tests`, the config's own, `why` is empty where one passes; None: the draft did not come to be tested.
     """
@@ -70,6 +70,7 @@ class Verdict(msgspec.Struct, frozen=True):
     notes: list[Remark]
     tests: list[dict[str, Any]] | None
     matrix: Matrix | None
+    against: int
     diff: str
 
 
@@ -110,7 +111,8 @@ class Desk:
         """Tells one revision, with its text and what it changed; blocks. Raises UnknownRevision."""
         row = self._row(number)
         older = self._asked(lambda: self._runtime.store.revision(number - 1))
-        diff = _diff(older.text if older is not None else "", row.text, f"revision {number - 1}", f"revision {number}")
+        before = older.text if older is not None else row.text
+        diff = _diff(before, row.text, f"revision {number - 1}", f"revision {number}")
         return _told(row, self._runtime.revising.serving.number) | {"text": row.text, "diff": diff}
 
     # -- trying -------------------------------------------------------------------------------------------------------
@@ -138,6 +140,7 @@ class Desk:
             remarks_of(compiled.notes if compiled is not None else ()),
             _tests(loaded, problems) if loaded is not None else None,
             compiled.matrix if compiled is not None else None,
+            serving.number,
             _diff(shown(self._text(serving)), text, f"revision {serving.number}", "draft"),
         )
 

@@ -19,7 +19,7 @@ from gateway.core.errors import CallError, ConfigError
 from gateway.state.protocols import StoreUnavailable
 from gateway.state.revisions import Origin, RevisionRow
 from gateway.wiring.compile import Compiled
-from gateway.wiring.truth import UNNUMBERED, Current, Truth
+from gateway.wiring.truth import REVISION, UNNUMBERED, Current, Truth
 
 _log = structlog.get_logger("headgate")
 
@@ -86,9 +86,14 @@ class Revising:
     async def begin(self) -> tuple[Loaded, Compiled]:
         """Returns the config to start with; raises ConfigError or StoreUnavailable."""
         while True:
-            current = await asyncio.to_thread(self._truth.current, None)
-            loaded = await asyncio.to_thread(self._stage.read, current)
-            compiled = await self._stage.compile(loaded, current.number)
+            try:
+                current = await asyncio.to_thread(self._truth.current, None)
+                loaded = await asyncio.to_thread(self._stage.read, current)
+                compiled = await self._stage.compile(loaded, current.number)
+            except ConfigError as error:
+                if error.problems[0].startswith(REVISION):
+                    error.problems.append("the newest revision serves in the place of the file; a changed file would")
+                raise
             if not current.is_new or await asyncio.to_thread(self._truth.imported, current):
                 self._serves(current)
                 return loaded, compiled

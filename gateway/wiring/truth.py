@@ -25,6 +25,7 @@ from gateway.core.errors import ConfigError
 from gateway.state.protocols import Store, StoreUnavailable
 from gateway.state.revisions import Origin, RevisionRow
 
+REVISION: Final = "revision "  # what problems of a revision begin with
 UNNUMBERED: Final = 0  # of a config that serves while the store is away
 
 
@@ -84,7 +85,7 @@ class Truth:
 
     def of(self, row: RevisionRow, own: bytes) -> Current:
         """Returns a revision as it would serve here; raises ConfigError where a secret of it is missing."""
-        name = f"revision {row.number}"
+        name = f"{REVISION}{row.number}"
         text = restored(row.text, text_of(own, str(self.path)), name)
         return Current(like(text, own), row.number, name)
 

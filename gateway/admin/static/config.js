@@ -152,11 +152,17 @@
     clearTimeout(waiting);
     await judge();
     if (!verdict?.ok) return;
-    byId("conflict").hidden = true;
-    byId("save").disabled = false;
-    byId("apply-base").textContent = number;
+    const outdated = verdict.against !== number;
+    conflict(outdated ? `revision ${verdict.against} has come meanwhile, and this would undo it` : null);
+    byId("apply-base").textContent = verdict.against;
     diff(verdict.diff);
     byId("apply").showModal();
+  }
+
+  function conflict(message) {
+    byId("conflict").hidden = message === null;
+    byId("save").disabled = message !== null;
+    byId("conflict").querySelector("p").textContent = `Somebody was quicker: ${message}.`;
   }
 
   async function save() {
@@ -170,11 +176,7 @@
       sessionStorage.setItem("config-said", `Revision ${told.number} serves.`);
       location.reload();
     } catch (error) {
-      if (error.status === 412) {
-        byId("conflict").hidden = false;
-        byId("conflict").querySelector("p").textContent = `Somebody was quicker: ${error.message}.`;
-        return;
-      }
+      if (error.status === 412) return conflict(error.message);
       button.disabled = false;
       byId("apply").close();
       if (error.status === 422) await judge();

@@ -288,6 +288,23 @@ async def test_another_gateway_that_cannot_serve_a_revision_keeps_its_own_and_sa
     assert two.desk.current()["refused"] == []
 
 
+async def test_a_revision_that_cannot_serve_here_any_more_refuses_to_start_and_says_what_helps(start: Start) -> None:
+    text = TEXT + "admin: {environment: [MODEL]}\n"
+    gateway = await start("a", text, {"MODEL": "n"})
+    os.chmod(gateway.runtime.path, 0o444)
+    await gateway.save("model: m", 'model: "${MODEL}"')
+    await gateway.stop()
+    with pytest.raises(ConfigError) as refused:
+        await start("a", None)
+    assert refused.value.problems == [
+        "revision 2:6:32: the environment variable MODEL is not set",
+        "the newest revision serves in the place of the file; a changed file would",
+    ]
+    os.chmod(gateway.runtime.path, 0o644)
+    gateway.runtime.path.write_text(gateway.text + "# mended\n")
+    assert (await start("a", None)).number == 3
+
+
 async def test_while_the_store_is_away_files_serve_without_a_number_and_get_one_later(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
