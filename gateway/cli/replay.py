@@ -42,8 +42,8 @@ def command(config: Path, since: str, until: str | None, at_most: int, against: 
 
     From receipts, which hold no prompts; what that leaves open is assumed, and said. Nothing is changed.
     """
-    query = query_of({"since": since} | ({"until": until} if until is not None else {}), time.time())
     with told():
+        query = query_of({"since": since} | ({"until": until} if until is not None else {}), time.time())
         loaded = read_config(config, os.environ)
         store = store_of(loaded)
         try:

@@ -6,16 +6,19 @@ again: it must say what the edit of the plain data says, or nothing is changed.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from copy import deepcopy
-from typing import Any
+from itertools import count
+from typing import Any, Final
 
 import msgspec
 
-from gateway.config.document import Node, Path, parse
+from gateway.config.document import NAME, Node, Path, parse
 from gateway.config.spans import Member, Span, spans_of
 from gateway.config.writing import Value, as_block, as_flow, as_key, as_scalar, fits
 from gateway.core.errors import ConfigError
+
+_VALUES: Final = 500_000
 
 
 class Set(msgspec.Struct, frozen=True, tag="set"):
@@ -82,12 +85,18 @@ def resolved(root: Node, path: Sequence[str | int]) -> Path:
 
 
 def plain(node: Node) -> Value:
-    """Returns a document's value as plain data, aliases followed."""
+    """Returns a document's value as plain data, aliases followed; raises CannotEdit where they have no end."""
+    return _plain(node, count(_VALUES, -1))
+
+
+def _plain(node: Node, left: Iterator[int]) -> Value:
+    if next(left) <= 0:
+        raise CannotEdit(f"aliases make this config longer than {_VALUES} values")
     value = node.value
     if isinstance(value, dict):
-        return {key: plain(child) for key, child in value.items()}
+        return {key: _plain(child, left) for key, child in value.items()}
     if isinstance(value, list):
-        return [plain(child) for child in value]
+        return [_plain(child, left) for child in value]
     return value
 
 
@@ -113,13 +122,13 @@ def told(path: Sequence[str | int]) -> str:
 
 
 def _proved(text: str, edit: Edit) -> str:
-    root = parse(text, "config").root
+    root = parse(text, NAME).root
     path = resolved(root, edit.path)
     before = plain(root)
     wanted = _model(before, edit, path)
     try:
         spliced = _spliced(text, before, edit, path)
-        read = plain(parse(spliced, "config").root)
+        read = plain(parse(spliced, NAME).root)
     except ConfigError:
         read = None
     if read is None or not same(read, wanted):

@@ -21,9 +21,10 @@ class Remark(msgspec.Struct, frozen=True, order=True):
 
 def remarks_of(problems: Iterable[str]) -> list[Remark]:
     """Returns each problem once, in the order of their places."""
-    return sorted({_remark(problem) for problem in problems})
+    return sorted({remark_of(problem) for problem in problems})
 
 
-def _remark(problem: str) -> Remark:
+def remark_of(problem: str) -> Remark:
+    """Takes one problem apart."""
     match = _PLACE.match(problem)
     return Remark(int(match[1]), int(match[2]), match[3]) if match else Remark(0, 0, problem)

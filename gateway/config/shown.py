@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import msgspec
 
-from gateway.config.document import Node, Path, parse
+from gateway.config.document import NAME, Node, Path, parse
 from gateway.config.edit import told
+from gateway.config.remarks import remark_of
 from gateway.config.secret import KEPT
 from gateway.config.sources import is_secret
 from gateway.config.spans import Span, spans_of
@@ -74,8 +75,28 @@ def restored(text: str, origin: str, name: str) -> str:
     return _with_comments("".join([*pieces, text[done:]]), origin)
 
 
+def relocated(problems: Sequence[str], whole: str, text: str) -> list[str]:
+    """Returns problems of a restored text at their places in the shown one: a secret is longer than its mark."""
+    lines, shorter = whole.splitlines(), text.splitlines()
+    if len(lines) != len(shorter):
+        return list(problems)
+    moved = []
+    for problem in problems:
+        remark = remark_of(problem)
+        if remark.line and lines[remark.line - 1] != shorter[remark.line - 1]:
+            line, mine = lines[remark.line - 1], shorter[remark.line - 1]
+            shorter_one = min(len(line), len(mine))
+            same = next((index for index in range(shorter_one) if line[index] != mine[index]), shorter_one)
+            column = remark.column
+            if column > same + 1:
+                column = max(same + 1, column - len(line) + len(mine))
+            problem = f"{NAME}:{remark.line}:{column}: {remark.message}"
+        moved.append(problem)
+    return moved
+
+
 def _literals(text: str) -> Iterator[_Literal]:
-    root = parse(text, "config").root
+    root = parse(text, NAME).root
     secret = {
         id(node) for path, node in _secrets(root) if isinstance(node.value, str) and _is_literal(path, node.value)
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Final, Literal
 
 import msgspec
@@ -55,8 +56,12 @@ class Span(msgspec.Struct):
         return next((member for member in self.members if member.key == step), None) if self.kind == "mapping" else None
 
 
+@lru_cache(4)
 def spans_of(text: str) -> Span | None:
-    """Returns the root's span with all within it, or None of a text without any value; `parse` must take the text."""
+    """Returns the root's span with all within it, or None of a text without any value; `parse` must take the text.
+
+    What it returns is shared, and changed by nobody.
+    """
     builder = _Builder(text)
     for event in YAML(typ="safe", pure=True).parse(text):
         builder.take(event)

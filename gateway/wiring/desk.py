@@ -14,11 +14,12 @@ import structlog
 
 from gateway.accounting.costs import query_of
 from gateway.config import Loaded
-from gateway.config.edit import CannotEdit, Edit, edited
+from gateway.config.document import NAME
+from gateway.config.edit import Edit, edited
 from gateway.config.editable import refused
 from gateway.config.load import text_of
 from gateway.config.remarks import Remark, remarks_of
-from gateway.config.shown import restored, shown
+from gateway.config.shown import relocated, restored, shown
 from gateway.config.writeback import like
 from gateway.core.errors import BadRequest, CallError, ConfigError
 from gateway.routing import Matrix
@@ -37,7 +38,6 @@ T = TypeVar("T")
 
 _log = structlog.get_logger("headgate")
 
-NAME: Final = "config.yaml"  # what problems of drafts are located in
 REPLAYED: Final = 5000  # calls: a second of one core, in slices between the calls that are served
 _FAILED_TEST: Final = ": test failed"
 
@@ -133,11 +133,12 @@ class Desk:
         except StoreUnavailable as error:
             raise BooksAway(str(error), retry_after_s=5.0) from error
         warnings = compiled.warnings if compiled is not None else loaded.warnings if loaded is not None else ()
+        notes = compiled.notes if compiled is not None else ()
         return Verdict(
             not problems,
-            remarks_of(problems),
-            remarks_of(warnings),
-            remarks_of(compiled.notes if compiled is not None else ()),
+            remarks_of(self._as_shown(problems, text, serving)),
+            remarks_of(self._as_shown(warnings, text, serving)),
+            remarks_of(self._as_shown(notes, text, serving)),
             _tests(loaded, problems) if loaded is not None else None,
             compiled.matrix if compiled is not None else None,
             serving.number,
@@ -148,8 +149,10 @@ class Desk:
         """Returns a shown text (by default of what serves) after edits; blocks. Raises BadRequest."""
         try:
             return edited(text if text is not None else shown(self._text(self._runtime.revising.serving)), edits)
-        except (CannotEdit, ConfigError) as error:
+        except (ValueError, ConfigError) as error:  # CannotEdit is one, a NaN and half a character are others
             raise BadRequest(str(error), code="cannot_edit", param="edits") from None
+        except RecursionError:
+            raise BadRequest("a value is nested too deeply", code="cannot_edit", param="edits") from None
 
     def dry_run(self, text: str | None, since: str, until: str | None, at_most: int = REPLAYED) -> Replay:
         """Puts the calls of a span through a draft and through what serves; blocks. Raises ConfigError, Busy."""
@@ -195,12 +198,15 @@ class Desk:
                 raise ConfigError(problems)
             return draft, loaded
 
-        before = self._runtime.revising.serving.number
+        serving = self._runtime.revising.serving
+        note = "".join(each for each in note if each.isprintable()).strip()
         try:
             saved = await self._runtime.revising.save(make, after, author, origin, note)
+        except ConfigError as error:
+            raise ConfigError(self._as_shown(error.problems, text, serving)) from None
         except StoreUnavailable as error:
             raise BooksAway(str(error), retry_after_s=5.0) from error
-        if watch_s is not None and saved.number != before:
+        if watch_s is not None and saved.number != serving.number:
             self.afterwards.watch(saved.number, watch_s)
         return saved
 
@@ -216,6 +222,13 @@ class Desk:
         whole = restored(text, self._text(serving), NAME)
         draft = Current(like(whole, serving.content), serving.number + 1, NAME)
         return draft, self._runtime.read(draft)
+
+    def _as_shown(self, problems: Sequence[str], text: str, serving: Current) -> list[str]:
+        """Returns problems of a draft with their places in the text that was sent."""
+        try:
+            return relocated(problems, restored(text, self._text(serving), NAME), text)
+        except ConfigError:  # it was not restored, and they are of that text
+            return list(problems)
 
     def _not_allowed(self, loaded: Loaded) -> list[str]:
         serving = self._runtime.loaded

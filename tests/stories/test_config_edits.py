@@ -10,8 +10,9 @@ from typing import Any
 import httpx
 
 from tests.patience import until
-from tests.stories.house import ADMIN_KEY, NO_TLS, House, World, at, config_of
+from tests.stories.house import ADMIN_KEY, NO_TLS, House, World, at, command, config_of
 
+JSON = "application/json"
 ADMIN = {"authorization": f"Bearer {ADMIN_KEY}"}
 
 
@@ -110,6 +111,14 @@ async def test_what_is_asked_wrongly_is_told_so(world: World) -> None:
         (404, "revision_not_found", await admin.ask("POST", "/revisions/999999/rollback", json={})),
         (400, "cannot_edit", await admin.ask("POST", "/edit", json={"edits": [{"op": "remove", "path": ["nowhere"]}]})),
         (400, None, await admin.ask("POST", "/edit", json={"edits": [{"op": "rename", "path": ["auth"]}]})),
+        *[
+            (400, "cannot_edit", await admin.ask("POST", "/edit", content=content, headers={"content-type": JSON}))
+            for content in (
+                b'{"edits": [{"op": "set", "path": ["auth"], "value": NaN}]}',
+                b'{"edits": [{"op": "set", "path": ["auth"], "value": "\\ud800"}]}',
+                b'{"edits": [{"op": "set", "path": ["auth"], "value": %b1%b}]}' % (b"[" * 500, b"]" * 500),
+            )
+        ],
         (400, None, await admin.ask("POST", "/dryrun", json={"since": "yesterday"})),
         (422, "config_refused", await admin.ask("POST", "/dryrun", json={"text": "auth: ["})),
     ]
@@ -160,6 +169,18 @@ async def test_a_dry_run_tells_what_the_last_calls_would_have_cost(world: World)
     assert move["calls"] >= 5  # of other stories, too
     assert move["nano_usd_after"] == 10 * move["nano_usd_before"]
     assert await admin.text() == text
+    file = world.house.folder / "draft.yaml"
+    written = json.loads(world.house.path.read_text())
+    written["policies"]["routes"][0]["among"] = ["dear"]
+    file.write_text(json.dumps(written))
+    replayed = await asyncio.to_thread(command, "replay", "--config", str(file), "--since", "1h")
+    assert replayed.returncode == 0, replayed.stderr
+    assert "from cheap to dear: $" in replayed.stdout
+    assert "as it serves now" in replayed.stdout
+    assert "assumed" in replayed.stdout
+    few = ("--against", str(file), "--since", "1h", "--json", "--at-most", "3")
+    sampled = json.loads((await asyncio.to_thread(command, "replay", "--config", str(file), *few)).stdout)
+    assert (sampled["sampled"], sampled["changed"]) == (True, 0)
 
 
 async def test_a_revision_that_fares_worse_is_rolled_back_by_itself(world: World) -> None:
@@ -210,7 +231,7 @@ async def test_numbers_go_on_after_a_restart_and_gateways_of_one_store_converge(
             return bool(there["number"] == 2)
 
         await until(converged)
-        assert "renamed" in two.path.read_text()
+        await until(lambda: "renamed" in two.path.read_text())
         one.stop()
         one.start(environ={"JOURNAL": str(one.folder / "one")})
         assert (await http.get(f"{one.url}/admin/config")).json()["number"] == 2

@@ -61,6 +61,14 @@ class MatchRequired(CallError):
     code = "if_match_required"
 
 
+class ConfigRefused(CallError):
+    """A draft cannot serve; the answer has its problems by line and column."""
+
+    status = 422
+    type = "invalid_request_error"
+    code = "config_refused"
+
+
 class _Body(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
@@ -205,8 +213,9 @@ def _refused(error: ConfigError) -> Response:
     message = f"line {first.line}: {first.message}" if first.line else first.message
     if len(problems) > 1:
         message += f" (and {len(problems) - 1} more)"
-    body = {"message": message, "type": "invalid_request_error", "param": "text", "code": "config_refused"}
-    return JSONResponse({"error": body | {"problems": msgspec.to_builtins(problems)}}, status_code=422)
+    told = ConfigRefused(message, param="text")
+    body = {"message": told.message, "type": told.type, "param": told.param, "code": told.code}
+    return JSONResponse({"error": body | {"problems": msgspec.to_builtins(problems)}}, status_code=told.status)
 
 
 def _after(if_match: str | None) -> int:

@@ -238,7 +238,7 @@ async def test_what_takes_over_the_gateway_is_for_its_file_alone(start: Start) -
     with pytest.raises(ConfigError) as refused:
         await gateway.save('"http://127.0.0.1:9"', '"http://evil"')
     assert refused.value.problems == [
-        "config.yaml:4:56: providers.here.base_url is changed in the file alone, unless its `admin.editable` lists it"
+        "config.yaml:4:51: providers.here.base_url is changed in the file alone, unless its `admin.editable` lists it"
     ]
     open_to = gateway.text + 'admin: {editable: ["providers.*.base_url"]}\n'
     gateway.runtime.path.write_text(open_to)
