@@ -72,7 +72,7 @@ async def surface(tmp_path: Path) -> AsyncIterator[tuple[Desk, Any]]:
         here.rows += [row("owner", "owner", "sales"), row("caller")]
         desk = Desk()
         app = application(
-            Rooms(keeper=here.keeper, audit=here.audit, accounts=Books(), levers=Levers(), support=list, desk=desk)
+            Rooms(keeper=here.keeper, audit=here.audit, accounts=Books(), levers=Levers(), support=list, configs=desk)
         )
 
         addresses = count(1)
