@@ -106,6 +106,12 @@ ADVICE: Final[Mapping[str, Advice]] = {
         "caller", "load the page again; a script sends `x-csrf-token`, or a key instead of a session"
     ),
     "host_refused": Advice("operator", "add the name that browsers use to `admin.hosts`"),
+    "if_match_required": Advice("caller", "send `If-Match` with the revision that the change goes on from"),
+    "revision_outdated": Advice("caller", "look at what has changed meanwhile, then send the draft with its number"),
+    "revision_not_found": Advice("caller", "correct the number: `GET /admin/config/revisions` lists those there are"),
+    "config_refused": Advice("caller", "correct what `problems` names, by line and column"),
+    "cannot_edit": Advice("caller", "correct the path, or edit the text itself"),
+    "dry_run_going_on": Advice("load", _WAIT),
     "too_many_tries": Advice("caller", _WAIT + ", with the right key"),
     "model_not_found": Advice("caller", "correct the name; `GET /v1/models` lists those a key may use"),
     "not_found": Advice("caller", "the provider does not know what the request names"),

@@ -20,7 +20,7 @@ from gateway.upstream.fetch import Fetcher
 class Snapshot(msgspec.Struct, frozen=True):
     """Everything that a call reads of the config, with names resolved, prices bound, proofs done and tests passed.
 
-    `revision` counts the configs that this process served; `compiled_at` is seconds since the epoch.
+    `revision` is the config's number in the store, 0 while the store is away; `compiled_at` is seconds since the epoch.
     """
 
     revision: int

@@ -19,6 +19,7 @@ from gateway.admin.api import (
     audit,
     breakers,
     budgets,
+    config,
     costs,
     decisions,
     keys,
@@ -39,6 +40,7 @@ from gateway.admin.keeper import Keeper
 from gateway.admin.key_desk import KeyDesk
 from gateway.admin.pages import Shell, shell_pages
 from gateway.admin.pages.budgets import budgets_pages
+from gateway.admin.pages.config import config_pages
 from gateway.admin.pages.costs import costs_pages
 from gateway.admin.pages.keys import keys_pages
 from gateway.admin.pages.overview import overview_pages
@@ -65,6 +67,7 @@ class Rooms(msgspec.Struct, frozen=True, kw_only=True):
     keys: KeyDesk | None = None
     budgets: BudgetDesk | None = None
     teams: teams.Teams = dict
+    configs: config.Desk | None = None
     version: str = ""
     max_body: int = 32 * 2**20
 
@@ -95,6 +98,8 @@ def application(rooms: Rooms) -> FastAPI:
         app.include_router(keys.router(rooms.keys, rooms.audit))
         app.include_router(budgets.router(rooms.budgets))
         app.include_router(teams.router(rooms.teams, rooms.keys, rooms.budgets))
+    if rooms.configs is not None:
+        app.include_router(config.router(rooms.configs, rooms.audit))
     # -- the pages: a line for each area, in the order of the navigation ---------------------------------------------
     app.include_router(shell_pages(shell))
     has_budgets = rooms.budgets is not None
@@ -114,6 +119,8 @@ def application(rooms: Rooms) -> FastAPI:
     if rooms.keys is not None and rooms.budgets is not None:
         app.include_router(budgets_pages(shell, rooms.budgets))
         app.include_router(keys_pages(shell, rooms.keys))
+    if rooms.configs is not None:
+        app.include_router(config_pages(shell, rooms.configs))
     return app
 
 

@@ -10,6 +10,7 @@ _COMMANDS = {
     "serve": "Serves a config until it is told to stop.",
     "check": "Checks a config: providers, prices, routes, and who may go where.",
     "explain": "Tells why a call went, or would go, where.",
+    "replay": "Tells what a draft of the config would have done to the calls of the last hours.",
     "costs": "Sums what calls cost.",
     "explain-cost": "Tells why a call cost what it cost.",
     "size": "Sizes a pool of your own GPUs: what fits, how fast, how many, and what it costs.",

@@ -63,7 +63,7 @@ class Loaded:
         self.hash = hash
         self.files = files
         self.disabled = disabled
-        self._document = document
+        self.document = document
 
     @property
     def folder(self) -> FilePath:
@@ -72,7 +72,7 @@ class Loaded:
 
     def at(self, *path: str | int) -> str:
         """Returns `file:line:column` of the value at a path of the file, or of its nearest parent that is written."""
-        return self._document.at(*path)
+        return self.document.at(*path)
 
 
 def load(path: FilePath, environ: Mapping[str, str], kinds: Mapping[str, Kind], detectors: Collection[str]) -> Loaded:
@@ -84,16 +84,29 @@ def load(path: FilePath, environ: Mapping[str, str], kinds: Mapping[str, Kind], 
     return read(content, path, environ, kinds, detectors)
 
 
-def read(
-    content: bytes, path: FilePath, environ: Mapping[str, str], kinds: Mapping[str, Kind], detectors: Collection[str]
-) -> Loaded:
-    """Checks a config's text as if it stood at `path`; raises ConfigError with every problem found."""
+def text_of(content: bytes, name: str) -> str:
+    """Returns a config's text; raises ConfigError where it is none."""
     try:
-        text = content.decode("utf-8-sig")
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise ConfigError([f"{path}:{line}:1: this is not UTF-8"]) from None
-    document = parse(text, str(path))
+        raise ConfigError([f"{name}:{line}:1: this is not UTF-8"]) from None
+
+
+def read(
+    content: bytes,
+    path: FilePath,
+    environ: Mapping[str, str],
+    kinds: Mapping[str, Kind],
+    detectors: Collection[str],
+    name: str | None = None,
+) -> Loaded:
+    """Checks a config's text as if it stood at `path`; raises ConfigError with every problem found.
+
+    `name` is what problems call it by, where that is not the path.
+    """
+    name = name or str(path)
+    document = parse(text_of(content, name), name)
     sources = Sources(document, environ, path.parent)
     found = [(place, message, False) for place, message in sources.problems]
     known = {place for place, _ in sources.problems}
@@ -104,7 +117,7 @@ def read(
         found.extend((place, message, False) for place, message in checked if place not in known)
     if config is None or found:
         located = [(document.place(*place, key=key), sources.scrubbed(place, message)) for place, message, key in found]
-        raise ConfigError([f"{path}:{line}:{column}: {message}" for (line, column), message in sorted(located)])
+        raise ConfigError([f"{name}:{line}:{column}: {message}" for (line, column), message in sorted(located)])
     warnings = [*sources.warnings, *checks.warnings(config, kinds)]
     reasons = {name: provider.no_key(kinds[provider.kind]) for name, provider in config.providers.items()}
     return Loaded(

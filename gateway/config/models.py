@@ -221,7 +221,7 @@ class Telemetry(Section):
 
 
 class Admin(Section):
-    """The admin surface and its pages, under `/admin`."""
+    """The admin surface and its pages, under `/admin`. No edit over HTTP changes this section."""
 
     hosts: list[str] = Field(
         default=[],
@@ -230,6 +230,14 @@ class Admin(Section):
     )
     session_idle: Duration = Field(default=3600.0, gt=0, description="How long a session lasts that nobody uses.")
     session_max: Duration = Field(default=43200.0, gt=0, description="How long a session lasts at most.")
+    editable: list[Annotated[str, Unit("path")]] = Field(
+        default=[],
+        description="Paths that the file alone could change otherwise, such as `providers.*.base_url`; `*` is any key.",
+    )
+    environment: list[Annotated[str, Unit("name of a variable")]] = Field(
+        default=[],
+        description="Variables that an edit may name as `${NAME}`, beside those that the file uses.",
+    )
 
 
 class Config(Section):

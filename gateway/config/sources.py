@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path as FilePath
 from typing import Final
 
@@ -53,7 +53,7 @@ class Sources:
                 self.problems.append((path, f"aliases make this config longer than {_VALUES} values"))
             return None
         value = node.value
-        if _is_secret(path) and (isinstance(value, str) or (isinstance(value, dict) and value.keys() == {"file"})):
+        if is_secret(path) and (isinstance(value, str) or (isinstance(value, dict) and value.keys() == {"file"})):
             return self._secret(value, path)
         if isinstance(value, dict):
             return {key: self._value(child, (*path, key)) for key, child in value.items()}
@@ -130,7 +130,21 @@ class Sources:
         return _REFERENCE.sub(replace, text)
 
 
-def _is_secret(path: Path) -> bool:
+def references(node: Node, path: Path = ()) -> Iterator[tuple[str, Path]]:
+    """Yields the name of each environment variable that a document's values refer to, with the value's path."""
+    if isinstance(node.value, dict):
+        for key, child in node.value.items():
+            yield from references(child, (*path, key))
+    elif isinstance(node.value, list):
+        for index, child in enumerate(node.value):
+            yield from references(child, (*path, index))
+    elif isinstance(node.value, str):
+        for match in _REFERENCE.finditer(node.value):
+            if match[0] != "$${":
+                yield match[1], path
+
+
+def is_secret(path: Path) -> bool:
     """Says whether a secret may stand here; a test holds this against the models."""
     if path in (("shared", "url"), ("store", "url"), ("notify", "webhook"), ("notify", "secret")):
         return True

@@ -20,6 +20,7 @@ from gateway.state.audit import AuditRow
 from gateway.state.books import LogQuestion, LogRow, Question, Summed
 from gateway.state.postgres_session import Connection, Session, parameters_of
 from gateway.state.protocols import KeptRow, KeyRow, NoticeRow, ReceiptRow, RowRefused
+from gateway.state.revisions import SqlRevisions
 
 WRITE_S: Final = 10.0
 READ_S: Final = 30.0  # a sum takes 1.2 us a receipt (by hour, over 50,000, one machine)
@@ -53,12 +54,15 @@ _COUNT_INCOMING: Final = (
 )
 
 
-class PostgresStore:
+class PostgresStore(SqlRevisions):
     """Receipts, prices, keys and what providers keep in one database (a Store); any thread, one reading, one writing.
 
     Opening it applies the migrations it lacks; of several gateways that start together one does. Raises ValueError for
     a URL that is none, StoreUnavailable where the database cannot be used, ConfigError where it never could be.
     """
+
+    _place = _SPELLING.place
+    _one_in = "mod(hashtext(id)::bigint, {every}) = 0"
 
     def __init__(self, url: str) -> None:
         parameters = parameters_of(url)

@@ -13,6 +13,7 @@ from gateway.core.money import Price
 from gateway.core.types import Tags
 from gateway.state.audit import AuditStore
 from gateway.state.books import LogQuestion, LogRow, Question, Summed
+from gateway.state.revisions import RevisionStore, SampleStore
 
 
 class StoreUnavailable(HeadgateError):
@@ -230,7 +231,7 @@ class NoticeStore(Protocol):
         ...
 
 
-class Store(ReceiptStore, KeyStore, KeptStore, AuditStore, NoticeStore, Protocol):
+class Store(ReceiptStore, KeyStore, KeptStore, AuditStore, NoticeStore, RevisionStore, SampleStore, Protocol):
     """All of it in one database, which several processes may have open; every method raises StoreUnavailable."""
 
     def close(self) -> None:

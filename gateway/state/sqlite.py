@@ -21,6 +21,7 @@ from gateway.state import audit, cubes, rollups, sql
 from gateway.state.audit import AuditRow
 from gateway.state.books import LogQuestion, LogRow, Question, Summed
 from gateway.state.protocols import KeptRow, KeyRow, NoticeRow, ReceiptRow, RowRefused, StoreUnavailable
+from gateway.state.revisions import SqlRevisions
 
 _T = TypeVar("_T")
 
@@ -47,12 +48,15 @@ _COUNT: Final = (
 )
 
 
-class SqliteStore:
-    """Receipts, prices, keys and what providers keep in one file (a Store); usable from any thread.
+class SqliteStore(SqlRevisions):
+    """Receipts, prices, keys, configs and what providers keep in one file (a Store); usable from any thread.
 
     Opening it applies the migrations it lacks. Raises StoreUnavailable where the file cannot be used, and ConfigError
     where a newer Headgate wrote it.
     """
+
+    _place = _SPELLING.place
+    _one_in = "rowid % {every} = 0"  # the index by time holds it: no receipt is read to be left out
 
     def __init__(self, path: Path) -> None:
         self._path = path

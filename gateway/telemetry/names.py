@@ -72,7 +72,10 @@ BREAKER_CHANGES: Final = Metric(
     "headgate_breaker_changes_total", "counter", "Changes of a breaker, by the state it came to.", ("endpoint", "state")
 )
 RELOADS: Final = Metric(
-    "headgate_config_reloads_total", "counter", "Configs read, by whether they serve or were refused.", ("outcome",)
+    "headgate_config_reloads_total",
+    "counter",
+    "Configs, by whether they were applied, refused, or rolled_back by a watch.",
+    ("outcome",),
 )
 TTFT: Final = Metric(
     "headgate_time_to_first_token_seconds",

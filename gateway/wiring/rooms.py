@@ -16,6 +16,7 @@ from gateway.admin.sessions import Sessions
 from gateway.state.protocols import KeyRow
 from gateway.wiring.accounts import Accounts
 from gateway.wiring.compile import written_keys
+from gateway.wiring.desk import Desk
 from gateway.wiring.desks import surroundings_of
 from gateway.wiring.levers import BreakerLevers
 from gateway.wiring.owned import owned_of
@@ -45,7 +46,7 @@ def admin_surface(
         return surroundings_of(runtime.loaded.config, runtime.stored_keys)
 
     def changed() -> None:
-        asyncio.run_coroutine_threadsafe(runtime.reload_keys(), loop).result(TAKEN_OVER_S)
+        asyncio.run_coroutine_threadsafe(runtime.reload_changes(), loop).result(TAKEN_OVER_S)
 
     return application(
         Rooms(
@@ -68,6 +69,7 @@ def admin_surface(
             rules=Rules(runtime),
             playground=Playground(runtime),
             desk=runtime.pool.desk,
+            configs=Desk(runtime),
             version=VERSION,
             max_body=runtime.loaded.config.server.max_body,
         )

@@ -22,7 +22,7 @@ from gateway.attempts import LESSONS, RetryBudget
 from gateway.breakers import Breakers, Change
 from gateway.breakers import Settings as BreakerSettings
 from gateway.cache import Flights
-from gateway.config import Config, Loaded, load
+from gateway.config import Config, Loaded, load, read
 from gateway.config.checks import is_loopback
 from gateway.core.errors import ConfigError
 from gateway.core.money import Price
@@ -41,6 +41,7 @@ from gateway.prices import Catalogue
 from gateway.simulator import Simulator
 from gateway.state.cache import MemoryResponseCache, ResponseCache
 from gateway.state.protocols import KeyRow, KeyStore, Store, StoreUnavailable
+from gateway.state.revisions import RevisionRow
 from gateway.telemetry import Telemetry, names
 from gateway.telemetry.history import EVERY_S, History
 from gateway.upstream.http1 import Http1Transport
@@ -51,9 +52,11 @@ from gateway.wiring.labels import DETECTORS
 from gateway.wiring.places import Signers, Transports, names_of, places_of
 from gateway.wiring.pool_watch import PoolWatch
 from gateway.wiring.pools import Replicas, health_of
+from gateway.wiring.revising import Revising
 from gateway.wiring.rules import windows_of
 from gateway.wiring.spending import Spending
 from gateway.wiring.stores import store_of
+from gateway.wiring.truth import Current, Truth
 
 _log = structlog.get_logger("headgate")
 
@@ -63,6 +66,11 @@ VERSION = version("headgate")
 def read_config(path: Path, environ: Mapping[str, str]) -> Loaded:
     """Loads a config file with the kinds and detectors that this build has; raises ConfigError."""
     return load(path, environ, KINDS, DETECTORS)
+
+
+def read_revision(row: RevisionRow, path: Path, environ: Mapping[str, str]) -> Loaded:
+    """Loads a revision as if it stood at `path`, for looking at: its secrets are what they are shown as."""
+    return read(row.text.encode(), path, environ, KINDS, DETECTORS, f"revision {row.number}")
 
 
 def dry_compile(loaded: Loaded, stored: KeyStore | None = None) -> Compiled:
@@ -79,7 +87,7 @@ def dry_compile(loaded: Loaded, stored: KeyStore | None = None) -> Compiled:
 
 
 class Runtime:
-    """Owns every service of one process.
+    """Owns every service of one process; the stage that configs serve on (a `revising.Stage`).
 
     `start` raises ConfigError, or StoreUnavailable; from then on the store may come and go. `reload` keeps the old
     config on any problem.
@@ -96,8 +104,6 @@ class Runtime:
         self._listen = listen  # in the place of the config's
         self._environ = environ
         self._revision = 0
-        # Edits of the file and of keys are noticed apart: who reads later serves later.
-        self._reloading = asyncio.Lock()
         self._simulator: Simulator | None = None
         self._transports = Transports()
         self._signers = Signers()
@@ -122,15 +128,18 @@ class Runtime:
         self.store: Store
         self.pool: PoolWatch
         self._watcher: Watcher
+        self.revising: Revising
 
     async def start(self) -> None:
         """Loads the config and brings everything up but the listener."""
         self.loaded = loaded = read_config(self.path, self._environ)
         self._refuse_an_open_door(loaded)
-        config = loaded.config
         self.store = await asyncio.to_thread(store_of, loaded)
+        self.revising = Revising(Truth(self.path, self.store), self)
         try:
-            compiled = await self._compile(loaded)
+            loaded, compiled = await self.revising.begin()
+            self._refuse_an_open_door(loaded)
+            config = loaded.config
             telemetry = Telemetry(VERSION, config.telemetry.otlp, config.telemetry.spans)
             journal = Journal(
                 Path(config.store.journal),
@@ -215,26 +224,23 @@ class Runtime:
 
     async def reload(self) -> None:
         """Serves the file as it is now, or keeps serving what did and says why."""
-        async with self._reloading:
-            try:
-                loaded = await asyncio.to_thread(read_config, self.path, self._environ)
-                self._refuse_what_needs_a_start(loaded)
-                self._refuse_an_open_door(loaded)
-                await self._serve(loaded)
-            except ConfigError as error:
-                self._refused(error)
+        await self.revising.take_file()
 
-    async def reload_keys(self) -> None:
-        """Takes over keys that were made or changed in the store, and gives it prices that it missed.
+    async def reload_changes(self) -> None:
+        """Takes over what the store was given: the newest revision, keys made or changed; gives it missed prices.
 
-        The config is the one that serves: a mistake in its file must not keep a key from being switched off.
+        Keys are taken over by the config that serves: a mistake in its file must not keep one from being switched off.
         """
-        if await asyncio.to_thread(self._keys_changed):
-            async with self._reloading:
+        newest, keys_changed = await asyncio.to_thread(self._look)
+        await self.revising.converge(newest)
+        if keys_changed:
+            async with self.revising.one_at_a_time:
                 try:
-                    await self._serve(self.loaded)
+                    compiled = await self.compile(self.loaded, self._revision)
                 except ConfigError as error:  # what it names has changed meanwhile: a certificate, a proxy
-                    self._refused(error)
+                    self.refuse(error.problems)
+                else:
+                    await self._renew(compiled)
 
     async def keep_history(self) -> None:
         """Reads the counters in even steps, for whoever watches; ends when cancelled."""
@@ -244,19 +250,51 @@ class Runtime:
 
     async def reprice(self, providers: Sequence[str]) -> None:
         """Serves the same config with what was measured of its pools' speed; each price has a version of its own."""
-        async with self._reloading:
+        async with self.revising.one_at_a_time:
             try:
-                compiled = await self._compile(self.loaded, self._revision)
+                compiled = await self.compile(self.loaded, self._revision)
             except ConfigError as error:
                 for provider in providers:
                     self.pool.fleet.forget(provider)
                 _log.error("pool_price_refused", pools=providers, problems=error.problems)
                 return
-            await self._spending.apply(self.loaded.config, self._keys)  # compiling has read keys anew
-            self.pipeline.apply(compiled.snapshot)
-            self.compiled = compiled
-            self.pool.watch(compiled.snapshot.deployments, self.loaded.config)
+            await self._renew(compiled)
             self.pool.repriced(providers)
+
+    # -- the stage ------------------------------------------------------------------------------------------------
+
+    def read(self, config: Current) -> Loaded:
+        """Reads and checks a config; raises ConfigError."""
+        return read(config.content, self.path, self._environ, KINDS, DETECTORS, config.name)
+
+    def admit(self, loaded: Loaded) -> None:
+        """Raises ConfigError for what is read at the start only, and for a door that must not be open."""
+        self._refuse_what_needs_a_start(loaded)
+        self._refuse_an_open_door(loaded)
+
+    async def compile(self, loaded: Loaded, number: int) -> Compiled:
+        """Compiles a config that is to serve as a revision; raises ConfigError."""
+        config = loaded.config
+        await self._members.learn(names_of(config))
+        if any(provider.kind == SIMULATOR for provider in config.providers.values()) and self._simulator is None:
+            self._simulator = Simulator()
+            await self._simulator.listen()
+        replicas = launched.prepared(self.supervisor, loaded)
+        return await asyncio.to_thread(self._compile_now, loaded, await self._cache_for(config), number, replicas)
+
+    async def apply(self, loaded: Loaded, compiled: Compiled) -> None:
+        """Lets a config serve the calls that begin from now on."""
+        await self._spending.apply(loaded.config, self._keys)
+        self.pipeline.apply(compiled.snapshot)
+        self._applied(loaded, compiled)
+        _log.info("config_applied", revision=self._revision)
+        await self._transports.retire({endpoint.transport for endpoint in compiled.snapshot.endpoints})
+
+    def refuse(self, problems: list[str]) -> None:
+        """Tells of a config that does not serve."""
+        self.reload_problems = tuple(problems)
+        self.services.telemetry.metrics.count(names.RELOADS, ("refused",))
+        _log.error("config_refused", problems=problems, serving_revision=self._revision)
 
     @property
     def address(self) -> tuple[str, int]:
@@ -288,50 +326,27 @@ class Runtime:
 
     async def _readdress(self) -> None:
         """Serves the same config with the members that its pools have now; the revision stays."""
-        async with self._reloading:
+        async with self.revising.one_at_a_time:
             try:
-                self.compiled = compiled = await self._compile(self.loaded, self._revision)
+                compiled = await self.compile(self.loaded, self._revision)
             except ConfigError as error:  # what else it is made of has changed: a file of TLS, a price that went
                 _log.error("config_refused", problems=error.problems, serving_revision=self._revision)
                 return
-            await self._spending.apply(self.loaded.config, self._keys)  # compiling has read keys anew
-            self.pipeline.apply(compiled.snapshot)
-            self.pool.watch(compiled.snapshot.deployments, self.loaded.config)
-            self._watcher.watch(compiled.snapshot.deployments, health_of(self.loaded.config))
+            await self._renew(compiled)
 
-    def _refused(self, error: ConfigError) -> None:
-        self.reload_problems = tuple(error.problems)
-        self.services.telemetry.metrics.count(names.RELOADS, ("refused",))
-        _log.error("config_refused", problems=error.problems, serving_revision=self._revision)
-
-    async def _serve(self, loaded: Loaded) -> None:
-        """Has new calls go by a config and the keys as they are now; raises ConfigError."""
-        compiled = await self._compile(loaded)
-        await self._spending.apply(loaded.config, self._keys)
+    async def _renew(self, compiled: Compiled) -> None:
+        """Serves the same config as it was compiled anew, with the keys that compiling has read."""
+        await self._spending.apply(self.loaded.config, self._keys)
         self.pipeline.apply(compiled.snapshot)
-        problems, same = self.reload_problems, loaded is self.loaded
-        self._applied(loaded, compiled)
-        if same:
-            self.reload_problems = problems  # of a file that still waits to be mended
-        _log.info("config_applied", revision=self._revision)
-        await self._transports.retire({endpoint.transport for endpoint in compiled.snapshot.endpoints})
-
-    async def _compile(self, loaded: Loaded, revision: int | None = None) -> Compiled:
-        """Compiles a config, as the next revision or as one that serves already."""
-        config = loaded.config
-        await self._members.learn(names_of(config))
-        if any(provider.kind == SIMULATOR for provider in config.providers.values()) and self._simulator is None:
-            self._simulator = Simulator()
-            await self._simulator.listen()
-        revision = self._revision + 1 if revision is None else revision
-        replicas = launched.prepared(self.supervisor, loaded)
-        return await asyncio.to_thread(self._compile_now, loaded, await self._cache_for(config), revision, replicas)
+        self.compiled = compiled
+        self.pool.watch(compiled.snapshot.deployments, self.loaded.config)
+        self._watcher.watch(compiled.snapshot.deployments, health_of(self.loaded.config))
 
     def _compile_now(
-        self, loaded: Loaded, cached: ResponseCache, revision: int, replicas: Mapping[str, Sequence[Origin]]
+        self, loaded: Loaded, cached: ResponseCache, number: int, replicas: Mapping[str, Sequence[Origin]]
     ) -> Compiled:
         self._read_keys()
-        measured = self.pool.fleet.factors if self._revision else {}
+        measured = self.pool.fleet.factors if self._following is not None else {}
         places = places_of(
             loaded,
             Catalogue(datetime.now(UTC).date()),
@@ -342,7 +357,7 @@ class Runtime:
             launched=replicas,
             measured=measured,
         )
-        compiled = compile_config(loaded, places, self._keys, cached, revision)
+        compiled = compile_config(loaded, places, self._keys, cached, number)
         self._unkept += [each.price for each in places.deployments.values() if each.price is not None]
         with contextlib.suppress(StoreUnavailable):
             self._keep_prices()
@@ -357,12 +372,13 @@ class Runtime:
                 raise
             _log.warning("keys_not_read", error=str(error), then="those read before still hold")
 
-    def _keys_changed(self) -> bool:
+    def _look(self) -> tuple[int, bool]:
+        """Returns the newest revision's number, and whether keys have changed."""
         try:
             self._keep_prices()
-            return self.store.keys_version() != self._known_keys
+            return self.store.newest_number(), self.store.keys_version() != self._known_keys
         except StoreUnavailable:  # the mover tells of it
-            return False
+            return self._revision, False
 
     def _keep_prices(self) -> None:
         prices, self._unkept = self._unkept, []

@@ -102,7 +102,7 @@ async def serve(
 async def _watch_keys(runtime: Runtime) -> None:
     while True:
         await asyncio.sleep(KEYS_EVERY_S)
-        await runtime.reload_keys()
+        await runtime.reload_changes()
 
 
 def _door(runtime: Runtime, host: str, admin_hash: str, draining: Callable[[], bool]) -> Door:

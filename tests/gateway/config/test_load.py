@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from gateway.config import Config, Kind, Loaded, Secret, load, read
 from gateway.config.load import LATER
-from gateway.config.sources import _is_secret
+from gateway.config.sources import is_secret
 from gateway.core.errors import ConfigError
 
 KINDS = {name: Kind() for name in ("openai", "anthropic", "groq", "mistral")} | {
@@ -404,10 +404,10 @@ def test_secrets_are_read_wherever_a_model_has_one() -> None:
     assert fields >= {"api_key", "api_keys", "headers", "proxy", "client_secret", "secret_access_key"}
     for name in fields:
         path = ("providers", "x", name) + ((0,) if name in ("api_keys", "headers") else ())
-        assert _is_secret(path)
+        assert is_secret(path)
     for section, path in ((Shared, ("shared", "url")), (Store, ("store", "url"))):
         assert "Secret" in str(section.model_fields["url"].annotation)
-        assert _is_secret(path)
+        assert is_secret(path)
 
 
 def test_a_database_s_url_may_come_from_the_environment_and_shows_nowhere() -> None:

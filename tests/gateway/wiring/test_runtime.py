@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from gateway.config import Loaded
-from gateway.wiring import runtime as module
-from gateway.wiring.runtime import Runtime, read_config
+from gateway.wiring.runtime import Runtime
+from gateway.wiring.truth import Current
 
 
 def write(path: Path, deployment: str) -> None:
@@ -35,14 +34,14 @@ async def test_a_reload_that_began_before_an_edit_does_not_undo_it(
     await runtime.start()
     has_read, may_go_on = threading.Event(), threading.Event()
 
-    def read(path: Path, environ: Mapping[str, str]) -> Loaded:
-        loaded = read_config(path, environ)
+    def read(config: Current) -> Loaded:
+        loaded = Runtime.read(runtime, config)
         if not has_read.is_set():
             has_read.set()
             may_go_on.wait(30)
         return loaded
 
-    monkeypatch.setattr(module, "read_config", read)
+    monkeypatch.setattr(runtime, "read", read)
     try:
         write(path, "second")
         early = asyncio.create_task(runtime.reload())  # a key was made
