@@ -43,8 +43,8 @@ def speed_of(provider: Provider, deployment: Deployment) -> Speed:
 
 def gpus_of(provider: Provider) -> int:
     """Returns the GPUs of one replica: of one that is launched here, those that it is given."""
-    launched = getattr(provider, "pool", None)
-    return provider.gpus or getattr(launched, "gpus", None) or 1
+    launched = provider.pool.gpus if provider.pool is not None else None
+    return provider.gpus or launched or 1
 
 
 def means_of(config: Config) -> dict[str, Means]:

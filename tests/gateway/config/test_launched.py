@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.config.sources import _is_secret
+from gateway.config.sources import is_secret
 from tests.gateway.config.test_load import loaded, problems
 
 CONFIG = """\
@@ -43,7 +43,7 @@ def test_variables_of_a_replica_are_secrets() -> None:
     assert pool.env["HF_TOKEN"].reveal() == "hidden\nlines".strip()
     assert "hidden" not in repr(pool)
     assert problems(text)[0].endswith("the environment variable HF_TOKEN is not set")
-    assert _is_secret(("providers", "gpus", "pool", "env", "HF_TOKEN"))
+    assert is_secret(("providers", "gpus", "pool", "env", "HF_TOKEN"))
 
 
 @pytest.mark.parametrize(
