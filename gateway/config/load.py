@@ -25,7 +25,6 @@ LATER: Final = (
     "redact",
     "shadow",
     "priority",
-    "gpu_hour_usd",
     "prefill",
 )
 

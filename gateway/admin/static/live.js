@@ -67,7 +67,7 @@ addEventListener("DOMContentLoaded", () => {
     const x = steps.map((step) => step.at);
     const of = (field) => steps.map((step) => step[field]);
     const answered = steps.map((step) => Math.max(0, step.calls - step.errors));
-    charts.calls.set({ x, series: [{ label: "answered", values: answered }, { label: "failed", values: of("errors") }] });
+    charts.calls.set({ x, series: [{ label: "answered", values: answered }, { label: "failed", values: of("errors"), colour: "bad" }] });
     charts.tokens.set({ x, series: [{ label: "in", values: of("tokens_in") }, { label: "out", values: of("tokens_out") }] });
   }
 
