@@ -83,7 +83,8 @@ def relocated(problems: Sequence[str], whole: str, text: str) -> list[str]:
     moved = []
     for problem in problems:
         remark = remark_of(problem)
-        if remark.line and lines[remark.line - 1] != shorter[remark.line - 1]:
+        # A problem at the end of a text stands behind its last line.
+        if 0 < remark.line <= len(lines) and lines[remark.line - 1] != shorter[remark.line - 1]:
             line, mine = lines[remark.line - 1], shorter[remark.line - 1]
             shorter_one = min(len(line), len(mine))
             same = next((index for index in range(shorter_one) if line[index] != mine[index]), shorter_one)

@@ -123,12 +123,12 @@ async def test_books_that_cannot_be_read_are_asked_again(tmp_path: Path, store: 
     books, budgets, now = ledger(tmp_path, store), Budgets(lambda crossing: None), time.time()
     rule = Rule("key", "ada", Budget(1000, "month"))
     book(books, budgets, 1, "ada", 900, now)
-    spent, store.spent = store.spent, lambda *asked: (_ for _ in ()).throw(StoreUnavailable("gone"))  # type: ignore[method-assign]
+    told, store.sums = store.sums, lambda *asked: (_ for _ in ()).throw(StoreUnavailable("gone"))  # type: ignore[method-assign]
     with pytest.raises(StoreUnavailable):
         await refill(budgets, [rule], books, now)
     assert budgets.waiting
     book(books, budgets, 2, "ada", 50, now)
-    store.spent = spent  # type: ignore[method-assign]
+    store.sums = told  # type: ignore[method-assign]
     await refill(budgets, budgets.rules, books, now)
     assert (sums(budgets), budgets.waiting) == ({("key", "ada"): 950}, False)
     await asyncio.to_thread(books.stop)

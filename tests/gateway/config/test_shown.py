@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.config.document import parse
-from gateway.config.shown import restored, shown
+from gateway.config.shown import relocated, restored, shown
 from gateway.core.errors import ConfigError
 
 TEXT = """\
@@ -79,3 +79,9 @@ def test_a_bomb_of_aliases_is_not_unfolded() -> None:
     text = "\n".join(lines) + "\nproviders: {p: {api_keys: *a11}}\n"
     assert shown(text) == text
     assert restored(text, text, "draft") == text
+
+
+def test_a_problem_behind_the_last_line_stays_where_it_is() -> None:
+    for text in ("", "a: 1\n"):
+        problem = f"config.yaml:{text.count(chr(10)) + 1}:1: something is missing"
+        assert relocated([problem], text, text) == [problem]
