@@ -175,14 +175,13 @@ class Places:
 
     def _bedrock(self, params: Params, in_model: str | None, has_address: bool) -> dict[str, Data]:
         body: dict[str, Data] = {}
-        region = params.text("aws_region_name", "region_name")
+        region, key = params.text("aws_region_name", "region_name"), params.get("api_key")
         if region is not None:
             body["region"] = self._fitting(region, _AWS_REGION, "AWS_REGION", "us-east-1", "region")
         elif in_model is not None:
             body["region"] = in_model
-        elif not has_address:
+        elif not has_address or key is None:  # a signature names its region, whatever the address
             body["region"] = self._variables.variable("AWS_REGION", True, "us-east-1")
-        key = params.get("api_key")
         if key is not None:
             written = self._variables.secret(key, "AWS_BEARER_TOKEN_BEDROCK")
             _told_secret(key, f"api_key: {written}", written)

@@ -33,7 +33,10 @@ async def test_live_moves_and_tells_latencies_apart(admin_page: Page, house: Hou
     await expect(row.locator("td").nth(7)).to_have_text(re.compile(r"[µm]?s$"))  # per token
     before = int(await row.locator("td").nth(1).inner_text())
     ask(house, 3, stream=True)
-    counted = "(least) => Number(document.querySelector('#deployments tbody tr td:nth-child(2)').textContent) >= least"
+    counted = """(least) => {
+        const rows = [...document.querySelectorAll('#deployments tbody tr')];
+        return Number(rows.find((each) => each.textContent.includes('small')).cells[1].textContent) >= least;
+    }"""
     await admin_page.wait_for_function(counted, arg=before + 3)
     await expect(admin_page.locator("#problems")).to_be_hidden()
     await shot(admin_page, "live")
