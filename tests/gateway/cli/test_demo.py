@@ -16,7 +16,7 @@ from pathlib import Path
 import httpx
 from click.testing import CliRunner, Result
 
-from gateway.cli.demo import command as demo
+from gateway.cli import main
 from tests.patience import WITHIN_S, until
 from tests.stories.house import ROOT
 
@@ -91,7 +91,7 @@ async def _more(calls: object, than: int) -> bool:
 
 def _fill(folder: Path, *options: str) -> Result:
     """Runs the command in this process, without serving."""
-    return CliRunner().invoke(demo, ["--folder", str(folder), "--no-serve", *options])
+    return CliRunner().invoke(main, ["demo", "--folder", str(folder), "--no-serve", *options])
 
 
 def test_a_month_that_is_young_is_kept_with_its_config(tmp_path: Path) -> None:

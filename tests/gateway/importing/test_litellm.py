@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from gateway.cli import main
 from gateway.cli.import_litellm import check
-from gateway.cli.import_litellm import litellm as command
 from gateway.config.models import Config
 from gateway.core.errors import ConfigError
 from gateway.importing import House, Imported, Line, import_litellm
@@ -257,14 +257,14 @@ def test_what_is_no_yaml_is_refused_with_its_place(build: House) -> None:
 def test_the_command_writes_config_and_report_and_keeps_what_is_there(tmp_path: Path) -> None:
     source = EXAMPLES[0].parent / "clouds.yaml"
     made, report = tmp_path / "headgate.yaml", tmp_path / "report.json"
-    ran = CliRunner().invoke(command, [str(source), "-o", str(made), "--report", str(report)])
+    ran = CliRunner().invoke(main, ["import", "litellm", str(source), "-o", str(made), "--report", str(report)])
     assert ran.exit_code == 0, ran.output
     assert "ok: 8 deployments load, and their rules are proven" in ran.stdout
     told = json.loads(report.read_text())
     assert {line["verdict"] for line in told["exact"]} == {"exact"}
     assert told["source"] == str(source)
     before = made.read_text()
-    again = CliRunner().invoke(command, [str(source), "-o", str(made)])
+    again = CliRunner().invoke(main, ["import", "litellm", str(source), "-o", str(made)])
     assert again.exit_code == 1
     assert "is there already" in again.stderr
     assert made.read_text() == before
