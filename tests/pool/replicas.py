@@ -35,6 +35,7 @@ _FLAGS: Final = (
     "--tool-call-parser=hermes",
     # A model that draws its tokens at random fills any room for white space with it.
     '--structured-outputs-config={"backend":"xgrammar","disable_any_whitespace":true}',
+    "--enable-prompt-tokens-details",  # the supervisor sets it, too: what came from the cache is told
     "--disable-uvicorn-access-log",
 )
 
