@@ -27,6 +27,7 @@ WORDS = (
     "by",
     "right",
 )
+ENGINE_BLOCK = 128  # tokens, on a CPU; 16 on a GPU
 PREFIX_CHARS = 6 * 1024  # six of the index's blocks, some 1,300 tokens
 
 
@@ -50,7 +51,10 @@ async def test_what_the_index_believes_is_what_vllm_tells(world: World, pool: li
     await world.serve({"tiny": there}, breakers=BREAKERS)
     asked: dict[int, set[str]] = {number: set() for number in range(PREFIXES)}
     cached = prompt = 0
+    learned: dict[str, int] = {}
     for turn in range(ASKED):
+        if turn == 2:  # by then it knows how many characters a token has, and how far to believe itself
+            learned = (await pool_told(world))["cached_tokens"]
         for number in range(PREFIXES):
             answer = await world.chat(prefix_of(number) + f"now {turn}", max_tokens=2, temperature=1)
             assert answer.status == 200, answer.text
@@ -63,7 +67,11 @@ async def test_what_the_index_believes_is_what_vllm_tells(world: World, pool: li
                 cached, prompt = cached + told, prompt + usage["prompt_tokens"]
     assert all(len(endpoints) == 1 for endpoints in asked.values()), f"a prefix was computed twice: {asked}"
     assert len(set().union(*asked.values())) == len(pool), "one replica had all the prefixes"
-    assert cached / prompt > 0.9
+    assert cached / prompt > 0.85  # of whole blocks: on a CPU those are of 128 tokens
     tokens = (await pool_told(world))["cached_tokens"]
     assert tokens["actual"] >= cached
-    assert abs(tokens["predicted"] - tokens["actual"]) < 0.15 * tokens["actual"], tokens
+    predicted, actual = (tokens[name] - learned[name] for name in ("predicted", "actual"))
+    # vLLM keeps whole blocks: of a prefix's last one it tells nothing, and the index knows no blocks of vLLM's.
+    within = (ASKED - 2) * PREFIXES * ENGINE_BLOCK + 0.05 * actual
+    assert abs(predicted - actual) < within, f"{predicted} tokens were believed to be cached, {actual} were"
+    print(f"cached tokens believed {predicted}, told {actual}")
