@@ -45,6 +45,7 @@ def _ready(runtime: Runtime, host: str, port: int, admin_key: str | None) -> Non
         click.echo(f"  warning: {warning}")
     if loaded.config.auth == "open":
         click.echo("  no key is asked of callers on this machine (auth: open)")
+    click.echo(f"  pages for admins and managers: {base}/admin")
     if admin_key is not None:
         click.echo(f"  admin key, shown this once: {admin_key}")
     usable = [each.name for each in deployments if each.disabled is None]
