@@ -8,6 +8,8 @@ import time
 from collections.abc import Awaitable, Callable
 
 WITHIN_S = 30.0
+TICK_S = 0.02
+"""How much too early a timer may seem: a loop counts in whole milliseconds, from the beginning of its turn."""
 
 
 async def until(condition: Callable[[], object], within_s: float = WITHIN_S) -> None:
