@@ -37,8 +37,9 @@ class Journal:
     """Appends openings and receipts; made once per process, usable from any thread.
 
     Raises ConfigError where another process holds the directory. `max_bytes` bounds what waits to be moved: past it new
-    calls are refused, receipts of those in flight are still taken. `sync` says when lines are forced to disk: every
-    `sync_interval_s` by a thread, on each line, or when the system likes; a killed process loses nothing either way.
+    calls are refused, without a receipt; those of calls in flight are still taken. `sync` says when lines are forced to
+    disk: every `sync_interval_s` by a thread, on each line, or when the system likes; a killed process loses nothing
+    either way.
     `mapped` and `step_bytes` are the segments' own (`Segment`); None looks at the file system.
     """
 
@@ -66,7 +67,7 @@ class Journal:
         self._number = 1 + max((int(segment.stem) for segment in self.inherited), default=0)
         self._mapped = reserves(directory) if mapped is None else mapped
         self._step_bytes = step_bytes
-        self._newest = self._begin(b"")
+        self._newest = self._begin()
         self._fresh = 0  # bytes of the newest segment that are not repeated openings
         self._sync = sync
         self._unsynced = False
@@ -96,15 +97,20 @@ class Journal:
         with self._write_lock:
             if self._owed:
                 self._settle_owed()
-            if self._newest.size + self._sealed_size >= self.max_bytes:
+            if self._full:
                 raise JournalFull("the accounting journal is full", retry_after_s=1.0)
             written = line_of(OPENED, opening, shared)
             self._append(written)
             self._in_flight[opening.id] = written
 
     def close(self, receipt: Settled | Receipt, shared: bytes = b"{") -> None:
-        """Writes a receipt; raises JournalFull where the disk takes nothing, and then keeps it for the next chance."""
+        """Writes a receipt; raises JournalFull where the disk takes nothing, and then keeps it for the next chance.
+
+        That of a call that was refused before it began finds no room in a full journal: it is not kept either.
+        """
         with self._write_lock:
+            if receipt.status >= 400 and self._full and receipt.id not in self._in_flight:
+                raise JournalFull("the accounting journal is full", retry_after_s=1.0)
             written = line_of(CLOSED, receipt, shared)
             try:
                 self._append(written)
@@ -114,19 +120,29 @@ class Journal:
             self._in_flight.pop(receipt.id, None)
 
     def seal(self) -> None:
-        """Begins a new segment if the newest holds anything new, so that `sealed` names all that was written so far."""
+        """Begins a new segment if the newest holds anything new, so that `sealed` names all that was written so far.
+
+        For one thread at a time.
+        """
         with self._write_lock:
             if self._owed:
                 with contextlib.suppress(JournalFull):
                     self._settle_owed()
             if not self._fresh:
                 return
-            old, new = self._newest, self._begin(b"".join(self._in_flight.values()))
-            old.seal()
-            self._newest = new
+        new = self._begin()  # no line waits for the file system
+        with self._write_lock:
+            try:
+                new.append(b"".join(self._in_flight.values()))
+            except OSError:
+                new.close()
+                new.path.unlink()
+                raise
+            old, self._newest = self._newest, new
             self._sealed[old.path] = old.size
             self._sealed_size += old.size
             self._fresh, self._unsynced = 0, False
+        old.seal()
         with self._sync_lock:
             if self._sync != "off":  # the repeated openings must be as safe as those that go with their segment
                 old.sync()
@@ -160,10 +176,14 @@ class Journal:
                 newest.path.unlink(missing_ok=True)
             os.close(self._claim)
 
-    def _begin(self, lines: bytes) -> Segment:
+    @property
+    def _full(self) -> bool:
+        return self._newest.size + self._sealed_size >= self.max_bytes
+
+    def _begin(self) -> Segment:
         """Makes the next segment; raises OSError, and can then be repeated."""
         path = self.directory / f"{self._number:012d}{_SUFFIX}"
-        segment = Segment(path, lines, mapped=self._mapped, step_bytes=self._step_bytes)
+        segment = Segment(path, mapped=self._mapped, step_bytes=self._step_bytes)
         self._number += 1
         return segment
 

@@ -9,6 +9,7 @@ from gateway.accounting.costs import Costs, CostsQuery, costs
 from gateway.accounting.journal import Journal
 from gateway.accounting.mover import Mover
 from gateway.accounting.periods import Period
+from gateway.accounting.porter import Porter
 from gateway.state.books import Question
 from gateway.state.protocols import ReceiptStore, StoreUnavailable
 
@@ -16,9 +17,11 @@ from gateway.state.protocols import ReceiptStore, StoreUnavailable
 class Ledger:
     """A journal in front, a store behind. `open` and `close` are the hot path: one write each, no thread, no await."""
 
-    def __init__(self, journal: Journal, store: ReceiptStore, *, move_every_s: float = 1.0) -> None:
+    def __init__(
+        self, journal: Journal, store: ReceiptStore, *, move_every_s: float = 1.0, porter: Porter | None = None
+    ) -> None:
         self.journal = journal
-        self.mover = Mover(journal, store, every_s=move_every_s)
+        self.mover = Mover(journal, store, every_s=move_every_s, porter=porter)
         self.open = journal.open
         self.close = journal.close
         self._store = store

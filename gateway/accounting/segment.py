@@ -38,7 +38,7 @@ def reserves(directory: Path) -> bool:
 
 
 class Segment:
-    """A new file that begins with some bytes; not safe for several threads at once.
+    """A new file; not safe for several threads at once.
 
     Raises OSError where it cannot be made, and then leaves none. `size` is what was appended: a mapped file is longer,
     its rest holds NUL bytes, until it is sealed.
@@ -46,7 +46,7 @@ class Segment:
 
     __slots__ = ("_map", "_room", "_step", "descriptor", "path", "size")
 
-    def __init__(self, path: Path, first: bytes, *, mapped: bool, step_bytes: int = STEP_BYTES) -> None:
+    def __init__(self, path: Path, *, mapped: bool, step_bytes: int = STEP_BYTES) -> None:
         self.path = path
         self.size = 0
         self._step = step_bytes
@@ -56,9 +56,8 @@ class Segment:
         self.descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | access, 0o600)
         try:
             if mapped:
-                self._room = self._reserve(max(len(first), 1))
+                self._room = self._reserve(1)
                 self._map = mmap.mmap(self.descriptor, self._room)
-            self.append(first)
         except OSError:
             self.close()
             path.unlink()

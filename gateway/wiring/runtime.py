@@ -55,7 +55,7 @@ from gateway.wiring.pools import Replicas, health_of
 from gateway.wiring.revising import Revising
 from gateway.wiring.rules import windows_of
 from gateway.wiring.spending import Spending
-from gateway.wiring.stores import store_of
+from gateway.wiring.stores import porter_of, store_of
 from gateway.wiring.truth import Current, Truth
 
 _log = structlog.get_logger("headgate")
@@ -151,7 +151,7 @@ class Runtime:
             await self.supervisor.stop()
             self.store.close()
             raise
-        ledger = Ledger(journal, self.store)
+        ledger = Ledger(journal, self.store, porter=porter_of(loaded))
         self._spending = spending = Spending(self.store, ledger)
         try:
             await spending.apply(config, self._keys)

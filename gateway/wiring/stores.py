@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gateway.accounting.porter import Place, Porter
 from gateway.config import Loaded
 from gateway.core.errors import ConfigError
 from gateway.state.protocols import Store
@@ -22,3 +23,13 @@ def store_of(loaded: Loaded) -> Store:
         return PostgresStore(settings.url.reveal())
     except ValueError as error:
         raise ConfigError([f"{place}: {error}"]) from None
+
+
+def porter_of(loaded: Loaded) -> Porter:
+    """Returns what carries receipts to the store that a config names."""
+    settings = loaded.config.store
+    if settings.path is not None:
+        place = Place(settings.journal, path=str(settings.path))
+    else:
+        place = Place(settings.journal, url=settings.url.reveal())
+    return Porter("gateway.wiring.carrying", place)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import os
 import signal
 import sqlite3
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -46,6 +49,16 @@ async def until_refused(house: House) -> list[int]:
         except httpx.TransportError:
             return statuses
     raise AssertionError("it goes on taking connections")
+
+
+def children_of(house: House) -> list[int]:
+    """Returns the living processes that any thread of a gateway has begun."""
+    found: list[int] = []
+    for children in Path(f"/proc/{house.pid}/task").glob("*/children"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            pids = children.read_text().split()
+            found += [int(pid) for pid in pids if Path(f"/proc/{pid}/cmdline").read_bytes()]
+    return found
 
 
 async def test_a_stop_lets_running_calls_finish_and_takes_no_new_ones(build: Build) -> None:
@@ -120,6 +133,31 @@ async def test_an_idle_gateway_stops_at_once_and_its_journal_is_empty(build: Bui
         assert set(receipts(house)) == {answer.headers["x-request-id"] for answer in answers}
         assert not list((house.folder / "journal").glob("*.journal"))
     assert not [line for line in house.log if '"level": "error"' in line or "Traceback" in line]
+
+
+async def test_receipts_in_plenty_are_carried_beside_the_gateway_and_nothing_of_it_is_left(build: Build) -> None:
+    async with Simulator() as provider, httpx.AsyncClient(timeout=60, verify=NO_TLS) as client:
+        house = await started(build, provider)
+        answered: list[str] = []
+
+        async def asking() -> None:
+            while not children_of(house):
+                body = body_of(user="a long name " * 400)  # large receipts, so that a slow machine has plenty too
+                answered.append((await client.post(url, json=body)).headers["x-request-id"])
+
+        url = f"{house.url}/v1/chat/completions"
+        for killed in (True, False):
+            async with asyncio.timeout(120):
+                await asyncio.gather(*(asking() for _ in range(32)))
+            (carrier,) = children_of(house)
+            if killed:
+                os.kill(carrier, signal.SIGKILL)
+                await until(lambda: not children_of(house))
+        assert await asyncio.to_thread(house.stop) == 0
+        with pytest.raises(ProcessLookupError):
+            os.kill(carrier, 0)
+        assert set(receipts(house)) == set(answered)
+        assert not list((house.folder / "journal").glob("*.journal"))
 
 
 async def test_a_second_signal_does_not_wait(build: Build) -> None:

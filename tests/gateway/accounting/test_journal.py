@@ -199,6 +199,24 @@ def test_past_its_bound_new_calls_are_refused_and_those_in_flight_still_booked(d
     journal.shut()
 
 
+def test_calls_that_are_refused_do_not_fill_a_journal_that_is_full(directory: Path) -> None:
+    journal = Journal(directory, max_bytes=100, sync="off")
+    refused = Receipt(id="refused", time=1.0, key="alice", status=503, reason="journal_full")
+    journal.close(refused)
+    journal.open(opening("a"))
+    with pytest.raises(JournalFull):
+        journal.close(refused)
+    journal.close(msgspec.structs.replace(refused, id="a"))  # failed, and was in flight
+    journal.close(receipt("from the cache"))  # answered, without an opening
+    assert written(directory) == ["r:refused", "o:a", "r:a", "r:from the cache"]
+    journal.seal()
+    for segment in journal.sealed():
+        journal.remove(segment)
+    journal.close(refused)
+    assert written(directory) == ["r:refused"]
+    journal.shut()
+
+
 def test_a_full_disk_tears_no_line_and_the_receipt_is_written_once_there_is_room(
     journal: Journal, directory: Path
 ) -> None:

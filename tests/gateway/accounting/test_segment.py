@@ -23,9 +23,9 @@ PLACES = [
 
 @pytest.mark.parametrize("mapped", [True, False])
 def test_what_was_appended_can_be_read_at_once_and_after_the_seal(tmp_path: Path, mapped: bool) -> None:
-    made = Segment(tmp_path / "1", b"a\n", mapped=mapped, step_bytes=4096)
+    made = Segment(tmp_path / "1", mapped=mapped, step_bytes=4096)
     lines = [b"a", *(b"%d" % number * 700 for number in range(20))]  # over several steps
-    for line in lines[1:]:
+    for line in lines:
         made.append(line + b"\n")
         assert list(lines_of(made.path))[-1] == line
     made.seal()
@@ -42,7 +42,7 @@ def test_a_line_whose_bytes_were_still_being_copied_is_left_out(tmp_path: Path) 
 
 
 def test_where_whole_steps_find_no_room_the_last_bytes_of_a_disk_are_used(tmp_path: Path) -> None:
-    made = Segment(tmp_path / "1", b"", mapped=True, step_bytes=4096)
+    made = Segment(tmp_path / "1", mapped=True, step_bytes=4096)
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (5000, before[1]))
     try:
