@@ -64,9 +64,9 @@ class Storms:
             self._loop.run_until_complete(storm.__aexit__())
 
     def check_memory(self) -> None:
-        """Fails where anything of a call is still held."""
+        """Fails where anything of a call is still held; what asks replicas how they are just now is over soon."""
         if self._storm is not None:
-            self._storm.check_memory()
+            self._loop.run_until_complete(self._storm.check_memory())
 
     def close(self) -> None:
         """Ends everything."""
