@@ -87,11 +87,8 @@ class Porter:
         """Ends the process, if there is one, and waits for it."""
         process, self._process = self._process, None
         if process is not None:
-            process.kill()  # a transaction that it was in is undone
-            process.wait()
-            for pipe in (process.stdin, process.stdout):
-                with contextlib.suppress(OSError):  # what was still to be said
-                    pipe.close()  # type: ignore[union-attr]
+            with contextlib.suppress(OSError), process:  # which closes its pipes, whatever was still to be said
+                process.kill()  # a transaction that it was in is undone
 
     def _begin(self) -> subprocess.Popen[bytes]:
         process = self._process = subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)

@@ -44,8 +44,9 @@ def porter(tmp_path: Path) -> Iterator[Porter]:
     porter.end()
 
 
-def receipt(id: str, **fields: object) -> Receipt:
-    return Receipt(id=id, time=1.0, key="alice", status=200, cost_nano=5, decision="x" * 150, **fields)  # type: ignore[arg-type]
+def receipt(id: str, input_tokens: int = 1) -> Receipt:
+    tokens = {"fresh_input": input_tokens}
+    return Receipt(id=id, time=1.0, key="alice", status=200, tokens=tokens, cost_nano=5, decision="x" * 150)
 
 
 def close_many(journal: Journal, first: int = 0) -> None:
@@ -129,7 +130,7 @@ def test_a_store_that_is_away_says_so_and_loses_nothing(tmp_path: Path, journal:
 def test_lines_that_cannot_be_read_are_counted_and_kept_apart(
     tmp_path: Path, journal: Journal, store: SqliteStore, porter: Porter
 ) -> None:
-    journal.close(receipt("absurd", tokens={"fresh_input": 10**30}))
+    journal.close(receipt("absurd", input_tokens=10**30))
     close_many(journal)
     mover = Mover(journal, store, porter=porter)
     mover.move()
