@@ -21,7 +21,7 @@ import structlog
 
 from gateway.accounting.carrier import Carrier
 from gateway.accounting.journal import Journal
-from gateway.accounting.porter import NICE, Porter, PorterGone
+from gateway.accounting.porter import Porter, PorterGone
 from gateway.state.protocols import ReceiptStore, StoreUnavailable
 
 _LITTLE_BYTES: Final = 256 * 1024  # some 150 calls
@@ -30,6 +30,7 @@ _FOLD_EVERY_S: Final = 30.0
 _LATE_S: Final = 900.0  # a call is in the hour that it began in: few end later than this, and then it is folded again
 _FOLDS: Final = 24  # hours and days at a time, of many that wait
 _ASK_AGAIN_S: Final = 0.005
+_NICE: Final = 5  # behind calls, and never so far behind that receipts come in faster than they leave
 _log: Final = structlog.get_logger(__name__)
 
 
@@ -133,7 +134,7 @@ class Mover:
     def _run(self) -> None:
         # Where the process has one core, this thread must not hold up calls for a slice of the scheduler's (3 ms).
         with contextlib.suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
         wait_s = 0.0
         folded_at = -math.inf
         while not self._stopped.wait(wait_s):

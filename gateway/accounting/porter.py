@@ -3,24 +3,31 @@
 docs/decisions/0023 says what was measured. The process begins with the first segment that is worth it and ends where
 none has come for a while, with its parent, or by dying; then the next begins. It holds no state: what it was at is
 carried again.
+
+It runs where its core has nothing else to do (SCHED_IDLE), and so no call waits for it. Where it is not done in a
+while, calls leave it too little, and another takes its place, which runs as the thread does that asked for it: a
+process without privileges cannot be raised again.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
+import select
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 import msgspec
 
 from gateway.state.protocols import StoreUnavailable
 
 _IDLE_S: Final = 60.0
-NICE: Final = 5  # behind calls, and never so far behind that receipts come in faster than they leave
+_PATIENCE: Final = 10  # tenths of a second for a load: the receipts of a busy second take a fifth of one
+_HURRY_S: Final = 60.0  # and then it is seen again whether calls leave enough
 
 
 class Place(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -59,13 +66,21 @@ class Porter:
         self._command = [sys.executable, "-P", "-m", module]
         self._place = place
         self._process: subprocess.Popen[bytes] | None = None
-        self._used_at = 0.0
+        self._hurried = False
+        self._begun_at = self._used_at = 0.0
 
     def carry(self, segments: Sequence[Path], *, inherited: bool = False) -> list[str]:
         """Has segments carried; see Carries. Blocks."""
+        load = msgspec.json.encode(Load([str(each) for each in segments], inherited))
+        if self._hurried and time.monotonic() - self._begun_at > _HURRY_S:
+            self.end()
         try:
-            process = self._process or self._begin()
-            answer = self._ask(process, msgspec.json.encode(Load([str(each) for each in segments], inherited)))
+            process = self._process or self._begin(hurried=False)
+            answers = _say(process, load)
+            if not self._hurried and not _readable(answers, _PATIENCE):
+                self.end()
+                answers = _say(self._begin(hurried=True), load)
+            answer = answers.readline()
         except OSError as error:
             self.end()
             raise PorterGone(str(error)) from error
@@ -90,17 +105,27 @@ class Porter:
             with contextlib.suppress(OSError), process:  # which closes its pipes, whatever was still to be said
                 process.kill()  # a transaction that it was in is undone
 
-    def _begin(self) -> subprocess.Popen[bytes]:
+    def _begin(self, *, hurried: bool) -> subprocess.Popen[bytes]:
         process = self._process = subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        self._say(process, msgspec.json.encode(self._place))
+        self._hurried, self._begun_at = hurried, time.monotonic()
+        if not hurried:
+            with contextlib.suppress(OSError):  # a sandbox may forbid it; then it runs as it is
+                os.sched_setscheduler(process.pid, os.SCHED_IDLE, os.sched_param(0))
+        _say(process, msgspec.json.encode(self._place))
         return process
 
-    def _ask(self, process: subprocess.Popen[bytes], load: bytes) -> bytes:
-        self._say(process, load)
-        assert process.stdout is not None
-        return process.stdout.readline()
 
-    def _say(self, process: subprocess.Popen[bytes], line: bytes) -> None:
-        assert process.stdin is not None
-        process.stdin.write(line + b"\n")
-        process.stdin.flush()
+def _say(process: subprocess.Popen[bytes], line: bytes) -> IO[bytes]:
+    """Says a line, and returns where the answer to it will be."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(line + b"\n")
+    process.stdin.flush()
+    return process.stdout
+
+
+def _readable(pipe: IO[bytes], tenths_s: int) -> bool:
+    """Waits until a pipe can be read; in steps, so that a machine that slept meanwhile has not used up the time."""
+    poll = select.poll()
+    poll.register(pipe, select.POLLIN)
+    return any(poll.poll(100) for _ in range(tenths_s))

@@ -14,7 +14,7 @@ from typing import BinaryIO
 import msgspec
 
 from gateway.accounting.carrier import Carrier
-from gateway.accounting.porter import NICE, Carried, Load, Place
+from gateway.accounting.porter import Carried, Load, Place
 from gateway.core.errors import ConfigError
 from gateway.state.protocols import ReceiptStore, StoreUnavailable
 from gateway.state.sqlite import SqliteStore
@@ -24,7 +24,6 @@ def main() -> None:
     """Carries until its input ends: its parent says when to stop, or is gone."""
     for number in (signal.SIGINT, signal.SIGTERM):  # meant for the parent, which has more to book before it ends
         signal.signal(number, signal.SIG_IGN)
-    os.nice(NICE)  # below its parent, wherever that stands
     with os.fdopen(os.dup(1), "wb") as answers:
         os.dup2(2, 1)  # whatever is printed is no answer
         try:

@@ -169,6 +169,34 @@ def test_a_process_without_work_ends(
     assert pid_of(porter) is None
 
 
+def test_it_runs_last_and_one_that_is_not_done_in_a_while_makes_room_for_one_that_does_not(
+    tmp_path: Path, journal: Journal, store: SqliteStore, porter: Porter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mover = Mover(journal, store, porter=porter)
+    close_many(journal)
+    mover.move()
+    last = pid_of(porter)
+    assert last is not None
+    assert os.sched_getscheduler(last) == os.SCHED_IDLE
+    os.kill(last, signal.SIGSTOP)  # as if calls left it nothing of its core
+    close_many(journal, MANY)
+    mover.move()
+    hurried = pid_of(porter)
+    assert hurried not in (None, last)
+    assert os.sched_getscheduler(hurried) == os.SCHED_OTHER
+    assert booked(tmp_path) == 2 * MANY
+    close_many(journal, 2 * MANY)
+    mover.move()
+    assert pid_of(porter) == hurried
+    monkeypatch.setattr(porter_module, "_HURRY_S", 0.0)
+    close_many(journal, 3 * MANY)
+    mover.move()
+    again = pid_of(porter)
+    assert again not in (None, hurried)
+    assert os.sched_getscheduler(again) == os.SCHED_IDLE
+    assert booked(tmp_path) == 4 * MANY
+
+
 def test_it_outlives_the_signals_of_its_parent_and_not_its_parent(tmp_path: Path) -> None:
     """Ctrl-C and `systemctl stop` are for the gateway, which has more to book; its end is the end of its pipe."""
     process = subprocess.Popen(
