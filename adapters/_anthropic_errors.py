@@ -11,15 +11,11 @@ from collections.abc import Mapping
 from email.utils import mktime_tz, parsedate_tz
 from typing import Final
 
-import msgspec
-
-from adapters._blocks import UNREADABLE
+from adapters._failure import decoded, failure, object_of, wordless
 from adapters._retry_after import retry_after_s, should_retry
 from gateway.core.blocks import Json
 from gateway.core.errors import Reason, UpstreamError
 from gateway.core.types import Headers
-
-_MESSAGE_CHARACTERS_MAX: Final = 2000
 
 _BY_TYPE: Final[Mapping[str, tuple[Reason, int]]] = {
     "invalid_request_error": (Reason.BAD_REQUEST, 400),
@@ -60,14 +56,10 @@ _BY_WORDS: Final = (
 
 def fault(status: int, headers: Headers, body: bytes) -> UpstreamError:
     """Reads an answer that is not 2xx; a body that is not Anthropic's is read by its status alone."""
-    try:
-        decoded = msgspec.json.decode(body)
-    except UNREADABLE:
-        decoded = None
-    error = decoded.get("error") if isinstance(decoded, dict) else None
+    error = object_of(object_of(decoded(body)).get("error"))
     wait_s = retry_after_s(headers, "")
     return _error(
-        error if isinstance(error, dict) else {},
+        error,
         status,
         _until_reset_s(headers) if wait_s is None else wait_s,
         should_retry(headers),
@@ -76,7 +68,7 @@ def fault(status: int, headers: Headers, body: bytes) -> UpstreamError:
 
 def in_band(error: Json) -> UpstreamError:
     """Reads the `error` of an event, or of a body that came with a 200."""
-    return _error(error if isinstance(error, dict) else {}, None, None, None)
+    return _error(object_of(error), None, None, None)
 
 
 def _error(error: Mapping[str, Json], status: int | None, wait_s: float | None, retry: bool | None) -> UpstreamError:
@@ -90,16 +82,14 @@ def _error(error: Mapping[str, Json], status: int | None, wait_s: float | None, 
     if reason is None:
         reason = Reason.SERVER_ERROR
     if not isinstance(message, str) or not message:
-        message = f"the provider answered {status}" if status else "the provider ended its answer with an error"
+        message = wordless(status)
     if reason is Reason.BAD_REQUEST:
         words = message.lower()
         reason = next((found for said, found in _BY_WORDS if said in words), reason)
-    return UpstreamError(
+    return failure(
         reason,
-        message[:_MESSAGE_CHARACTERS_MAX],
-        status=status,
-        type="invalid_request_error" if status is not None and 400 <= status < 500 else None,
-        code="context_length_exceeded" if reason is Reason.CONTEXT_TOO_LONG else None,
+        message,
+        status,
         retry_after_s=wait_s,
         should_retry=retry,
         # "model: claude-…" speaks of the deployment; a file or a container is the caller's own.

@@ -11,15 +11,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-import msgspec
-
-from adapters._blocks import UNREADABLE
+from adapters._failure import decoded, failure, object_of, wordless
 from adapters._retry_after import retry_after_s, should_retry
 from gateway.core.blocks import Json
 from gateway.core.errors import Reason, UpstreamError
 from gateway.core.types import Headers
-
-_MESSAGE_CHARACTERS_MAX: Final = 2000
 
 # type, in lower case and without "exception" -> its reason and the status that it comes with
 _BY_TYPE: Final[Mapping[str, tuple[Reason, int]]] = {
@@ -82,11 +78,7 @@ _BY_WORDS: Final = (
 
 def fault(status: int, headers: Headers, body: bytes) -> UpstreamError:
     """Reads an answer that is not 2xx; one without a type is read by its status and its words."""
-    try:
-        decoded = msgspec.json.decode(body)
-    except UNREADABLE:
-        decoded = None
-    error: Mapping[str, Json] = decoded if isinstance(decoded, dict) else {}
+    error = object_of(decoded(body))
     named = next((value.decode("latin-1") for name, value in headers if name == b"x-amzn-errortype"), None)
     if named is None:
         named = error.get("__type") or error.get("code")
@@ -97,17 +89,13 @@ def fault(status: int, headers: Headers, body: bytes) -> UpstreamError:
 
 def in_band(kind: Json, payload: bytes, told: Json = None) -> UpstreamError:
     """Reads an exception or an error frame of a stream; `told` is its message where a header carries it."""
-    try:
-        decoded = msgspec.json.decode(payload) if payload else {}
-    except UNREADABLE:
-        decoded = {}
-    error: Mapping[str, Json] = decoded if isinstance(decoded, dict) else {}
+    error = object_of(decoded(payload))
     message = error.get("message") or error.get("originalMessage") or told
-    failure = _error(kind, message if isinstance(message, str) else "", None, None, None)
+    read = _error(kind, message if isinstance(message, str) else "", None, None, None)
     original = error.get("originalStatusCode")
-    if failure.reason is Reason.SERVER_ERROR and isinstance(original, int) and original in (429, 503, 529):
-        failure.reason = Reason.OVERLOADED  # the model behind Bedrock had no room
-    return failure
+    if read.reason is Reason.SERVER_ERROR and isinstance(original, int) and original in (429, 503, 529):
+        read.reason = Reason.OVERLOADED  # the model behind Bedrock had no room
+    return read
 
 
 def _error(kind: Json, message: str, status: int | None, wait_s: float | None, retry: bool | None) -> UpstreamError:
@@ -124,14 +112,4 @@ def _error(kind: Json, message: str, status: int | None, wait_s: float | None, r
     if reason is Reason.BAD_REQUEST:
         words = message.lower()
         reason = next((found for said, found in _BY_WORDS if said in words), reason)
-    if not message:
-        message = f"the provider answered {status}" if status else "the provider ended its answer with an error"
-    return UpstreamError(
-        reason,
-        message[:_MESSAGE_CHARACTERS_MAX],
-        status=status,
-        type="invalid_request_error" if status is not None and 400 <= status < 500 else None,
-        code="context_length_exceeded" if reason is Reason.CONTEXT_TOO_LONG else None,
-        retry_after_s=wait_s,
-        should_retry=retry,
-    )
+    return failure(reason, message or wordless(status), status, retry_after_s=wait_s, should_retry=retry)

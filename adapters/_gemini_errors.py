@@ -10,15 +10,11 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-import msgspec
-
-from adapters._blocks import UNREADABLE
+from adapters._failure import decoded, failure, object_of, wordless
 from adapters._retry_after import retry_after_s, should_retry
 from gateway.core.blocks import Json
 from gateway.core.errors import Reason, UpstreamError
 from gateway.core.types import Headers
-
-_MESSAGE_CHARACTERS_MAX: Final = 2000
 
 # google.rpc.Code as its name -> reason, and the HTTP status it stands for.
 _BY_NAME: Final[Mapping[str, tuple[Reason, int]]] = {
@@ -89,16 +85,12 @@ _DELAY: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)s")
 
 def fault(status: int, headers: Headers, body: bytes) -> UpstreamError:
     """Reads an answer that is not 2xx; a body that is not Google's is read by its status alone."""
-    try:
-        decoded = msgspec.json.decode(body)
-    except UNREADABLE:
-        decoded = None
-    return _error(error_of(decoded) or {}, status, headers)
+    return _error(error_of(decoded(body)) or {}, status, headers)
 
 
 def in_band(error: Json) -> UpstreamError:
     """Reads the `error` of an event, or of a body that came with a 200."""
-    return _error(error if isinstance(error, dict) else {}, None, ())
+    return _error(object_of(error), None, ())
 
 
 def error_of(body: Json) -> dict[str, Json] | None:
@@ -119,7 +111,7 @@ def _error(error: Mapping[str, Json], status: int | None, headers: Headers) -> U
         reason = _by_status(status)
     message = error.get("message")
     if not isinstance(message, str) or not message:
-        message = f"the provider answered {status}" if status else "the provider ended its answer with an error"
+        message = wordless(status)
     details = list(_details(error))
     words = f"{message} {' '.join(_debugged(details))}"
     if status is None or status < 500:
@@ -130,12 +122,10 @@ def _error(error: Mapping[str, Json], status: int | None, headers: Headers) -> U
     named_by_caller = reason in (Reason.NOT_FOUND, Reason.UNAUTHENTICATED) and bool(_CALLERS.search(message))
     if named_by_caller:
         reason = Reason.NOT_FOUND  # "you do not have permission to access the File, or it may not exist"
-    return UpstreamError(
+    return failure(
         reason,
-        message[:_MESSAGE_CHARACTERS_MAX],
-        status=status,
-        type="invalid_request_error" if status is not None and 400 <= status < 500 else None,
-        code="context_length_exceeded" if reason is Reason.CONTEXT_TOO_LONG else None,
+        message,
+        status,
         retry_after_s=wait_s if reason is not Reason.OUT_OF_CREDIT else None,  # the stated wait is a minute's
         should_retry=should_retry(headers),
         named_by_caller=named_by_caller,

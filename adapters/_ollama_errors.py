@@ -8,15 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-import msgspec
-
-from adapters._blocks import UNREADABLE
+from adapters._failure import MESSAGE_CHARACTERS_MAX, decoded, failure, object_of, wordless
 from adapters._retry_after import retry_after_s, should_retry
 from gateway.core.blocks import Json
 from gateway.core.errors import Reason, UpstreamError
 from gateway.core.types import Headers
-
-_MESSAGE_CHARACTERS_MAX: Final = 2000
 
 _BY_STATUS: Final[Mapping[int, Reason]] = {
     401: Reason.UNAUTHENTICATED,
@@ -42,11 +38,7 @@ _BY_WORDS: Final = (
 
 def fault(status: int, headers: Headers, body: bytes) -> UpstreamError:
     """Reads an answer that is not 2xx; a body that is not Ollama's is read by its status alone."""
-    try:
-        decoded = msgspec.json.decode(body)
-    except UNREADABLE:
-        decoded = None
-    message = _message(decoded.get("error") if isinstance(decoded, dict) else None) or f"the provider answered {status}"
+    message = _message(object_of(decoded(body)).get("error")) or wordless(status)
     reason = _BY_STATUS.get(status) or (Reason.BAD_REQUEST if 400 <= status < 500 else Reason.SERVER_ERROR)
     if reason in (Reason.BAD_REQUEST, Reason.SERVER_ERROR):
         reason = _by_words(message) or reason
@@ -55,23 +47,15 @@ def fault(status: int, headers: Headers, body: bytes) -> UpstreamError:
 
 def in_band(error: Json) -> UpstreamError:
     """Reads the `error` of a line, or of a body that came with a 200."""
-    message = _message(error) or "the provider ended its answer with an error"
+    message = _message(error) or wordless(None)
     return _error(_by_words(message) or Reason.SERVER_ERROR, message, None, ())
 
 
 def _error(reason: Reason, message: str, status: int | None, headers: Headers) -> UpstreamError:
-    too_long = reason is Reason.CONTEXT_TOO_LONG
-    if too_long:
+    if reason is Reason.CONTEXT_TOO_LONG:
         status = 400  # a runner's complaint may come as a 500
-    return UpstreamError(
-        reason,
-        message,
-        status=status,
-        type="invalid_request_error" if status is not None and 400 <= status < 500 else None,
-        code="context_length_exceeded" if too_long else None,
-        retry_after_s=retry_after_s(headers, message),
-        should_retry=should_retry(headers),
-    )
+    wait_s = retry_after_s(headers, message)
+    return failure(reason, message, status, retry_after_s=wait_s, should_retry=should_retry(headers))
 
 
 def _by_words(message: str) -> Reason | None:
@@ -83,4 +67,4 @@ def _message(error: Json) -> str:
     """Returns the words: a string, or OpenAI's object where something before Ollama speaks."""
     if isinstance(error, dict):
         error = error.get("message")
-    return error[:_MESSAGE_CHARACTERS_MAX] if isinstance(error, str) else ""
+    return error[:MESSAGE_CHARACTERS_MAX] if isinstance(error, str) else ""

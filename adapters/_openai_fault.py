@@ -7,12 +7,11 @@ from typing import Final
 
 import msgspec
 
+from adapters._failure import MESSAGE_CHARACTERS_MAX
 from adapters._retry_after import retry_after_s, should_retry
 from gateway.core.blocks import Json
 from gateway.core.errors import CALLERS_FAULT, Reason, UpstreamError
 from gateway.core.types import Headers
-
-_MESSAGE_CHARACTERS_MAX: Final = 2000
 
 # status -> reason; what is not here is the caller's fault below 500 and the provider's from there on.
 _BY_STATUS: Final[Mapping[int, Reason]] = {
@@ -150,7 +149,7 @@ def _error(
     answered = f"the provider answered with status {status}" if status is not None else "the provider sent an error"
     return UpstreamError(
         reason,
-        told.message[:_MESSAGE_CHARACTERS_MAX] if callers else answered,
+        told.message[:MESSAGE_CHARACTERS_MAX] if callers else answered,
         status=status,
         type=told.type,
         code=told.code,
