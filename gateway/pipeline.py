@@ -24,7 +24,7 @@ from gateway.accounting.ledger import Ledger
 from gateway.accounting.limits import Limits
 from gateway.accounting.trace import Trace
 from gateway.admission import Admission
-from gateway.attempts import TABLE, RetryBudget, Unbarred, attempts, in_order
+from gateway.attempts import RetryBudget, Unbarred, attempts, in_order
 from gateway.booking import Booking
 from gateway.breakers import Breakers
 from gateway.cache import Flights
@@ -40,17 +40,17 @@ from gateway.core.errors import (
     Overloaded,
     Reason,
     UpstreamError,
-    unanswered,
 )
 from gateway.core.forms import Form
 from gateway.core.money import Usage
 from gateway.core.policy import View
-from gateway.core.types import Attempt, Call, Endpoint, Headers, Outcome, Plan, Principal, Request
+from gateway.core.types import Attempt, Call, Headers, Outcome, Plan, Principal, Request
 from gateway.encode import encoded
+from gateway.ending import Ending, spent
 from gateway.kept import KeptAnswers, Standing
 from gateway.measure import Measurements
 from gateway.pool.router import Pools, Routed
-from gateway.relay import Reply, Run, answer_headers, relay, stopping
+from gateway.relay import Reply, Run, answer_headers, relay
 from gateway.snapshot import Snapshot
 from gateway.telemetry import Telemetry, TraceContext, names
 from gateway.upstream import Transport
@@ -60,7 +60,6 @@ _log = structlog.get_logger("headgate")
 
 # What a breaker learns of an attempt whose caller left, or that never reached its upstream: nothing.
 ABANDONED = Outcome(0.0, 0.0, Reason.CANCELLED)
-SLOW_SHARE = 0.5  # an attempt that took more of its time to the first token than this teaches its breaker "slow"
 
 
 class Ask(msgspec.Struct, frozen=True, gc=False):
@@ -101,6 +100,7 @@ class Pipeline:
         self._boot = secrets.token_hex(6)
         self._serial = 0
         self._booking = Booking(services.ledger, services.budgets, services.telemetry, services.measurements)
+        self._ending = Ending(self._booking, services.breakers, services.kept, self._draw)
         self._cached = CachedAnswers(services.flights, self._reserve, self._answer, self._booking.book)
         self.apply(snapshot)
 
@@ -108,7 +108,7 @@ class Pipeline:
         """Serves the next calls by this snapshot; those under way keep theirs."""
         self.services.breakers.watch(snapshot.endpoints)
         self.services.pools.watch(snapshot.deployments)
-        self._told: set[tuple[str, Reason]] = set()
+        self._ending.tell_again()
         self.snapshot = snapshot
 
     def next_id(self) -> str:
@@ -252,10 +252,10 @@ class Pipeline:
         try:
             await self._attempt_all(run, reply)
         except asyncio.CancelledError as cancelled:
-            await self._cancelled(run, reply, caller_left=cancelled.args == (CALLER_GONE,))
+            await self._ending.cancelled(run, reply, caller_left=cancelled.args == (CALLER_GONE,))
             raise ClientGone from None
         except ClientGone:  # found out by whoever read the rest of its request
-            await self._cancelled(run, reply, caller_left=True)
+            await self._ending.cancelled(run, reply, caller_left=True)
             raise
 
     async def _count(self, run: Run, reply: Reply) -> None:
@@ -317,25 +317,7 @@ class Pipeline:
                 break
         if error is None and attempt is not None:
             return
-        if error is None and time.monotonic() >= run.deadline:
-            late = UpstreamError(Reason.TIMEOUT, "the call's time was over before it was asked")
-            raise unanswered(late, run.plan.candidates[0].name)
-        if error is None:
-            raise Overloaded(
-                f"every deployment that route {run.plan.route!r} may use rests",
-                code="no_permitted_deployment",
-                retry_after_s=services.breakers.retry_after_s(run.plan.candidates, time.monotonic()),
-            )
-        assert attempt is not None
-        answer = unanswered(error, attempt.deployment.name)
-        answer.message = _scrubbed(answer.message, attempt.endpoint)
-        trace.reason = error.reason.value
-        trace.answered_by = attempt.deployment
-        if not reply.started:
-            raise answer
-        trace.status = 200
-        self._booking.book(trace)
-        await reply.break_off(answer)
+        await self._ending.given_up(run, attempt, error, reply)
 
     def _route(self, run: Run) -> None:
         """Readies a call that may go to a pool: whose it is, and its way through the replicas."""
@@ -392,12 +374,12 @@ class Pipeline:
             if run.call.opaque:
                 run.content_type = _content_type(exchange.headers)
             run.decoder = adapter.decoder(run.call, deployment, run.dialect)
-            await relay(run, attempt, exchange, reply, self._finish)
+            await relay(run, attempt, exchange, reply, self._ending.whole)
         except UpstreamError as failure:
             error = failure
-            self._failed(run, attempt, failure, reply)
+            self._ending.failed(run, attempt, failure, reply)
         except CallError:
-            if _spent(run.call):  # a body that broke its own rules when some of it had gone out already
+            if spent(run.call):  # a body that broke its own rules when some of it had gone out already
                 trace.abandoned(attempt, time.monotonic())
             raise
         finally:
@@ -407,104 +389,6 @@ class Pipeline:
             measurements.end(attempt.endpoint)
             breakers.record(attempt.endpoint, run.outcome, probe)
         return error
-
-    # -- how it ends ---------------------------------------------------------------------------------------------------
-
-    def _finish(self, run: Run, attempt: Attempt) -> None:
-        """Books a whole answer; called once, before its last byte leaves."""
-        trace, decoder = run.trace, run.decoder
-        assert decoder is not None
-        deployment, now = attempt.deployment, time.monotonic()
-        ttft_s = trace.first_at - trace.sent_at if run.call.stream else None
-        slow = ttft_s is not None and ttft_s > attempt.first_token_s * SLOW_SHARE
-        run.outcome = Outcome(now, 0.0, slow=slow and not _spent(run.call))  # of an upload, that is its caller's time
-        trace.status, trace.finish, trace.answered_by = 200, decoder.finish, deployment
-        if not run.call.counting:
-            usage = decoder.usage or run.estimated()
-            trace.meter(deployment, usage)
-            trace.compare(run.snapshot.elsewhere, deployment, usage)
-        trace.answered(attempt, now, 200)
-        trace.dropped_events += decoder.dropped
-        self._keep(run, deployment.name)
-        if run.call.keeping is not None:
-            level = run.snapshot.levels[run.request.sensitivity.level]
-            self.services.kept.content.put(run.call, trace.principal, level, deployment.name)
-        self._booking.book(trace)
-
-    def _keep(self, run: Run, deployment: str) -> None:
-        """Notes whose the answer is, where its provider keeps it: before the caller can go on from it."""
-        made: tuple[str, ...] = getattr(run.decoder, "made", ())
-        if made and run.call.kept:
-            principal, level = run.trace.principal, run.request.sensitivity.level
-            self.services.kept.note(made, principal, deployment, level, run.snapshot.levels)
-
-    def _failed(self, run: Run, attempt: Attempt, failure: UpstreamError, reply: Reply) -> None:
-        """Notes a failed attempt; what it used is known or, once content has left, estimated."""
-        trace, decoder = run.trace, run.decoder
-        if decoder is not None and (decoder.usage is not None or reply.started):
-            trace.meter(attempt.deployment, decoder.usage or run.estimated())
-        if decoder is not None:
-            trace.dropped_events += decoder.dropped
-        if reply.started:
-            self._keep(run, attempt.deployment.name)
-        run.decoder = None
-        if TABLE[failure.reason].notify or failure.notify:
-            self._tell(attempt, failure)
-        now = time.monotonic()
-        trace.failed(attempt, now, failure.reason.value, failure.status)
-        run.outcome = Outcome(
-            now,
-            self._draw(),
-            failure.reason,
-            retry_after_s=failure.retry_after_s,
-            content_left=reply.started,
-            named_by_caller=failure.named_by_caller,
-            should_retry=failure.should_retry,
-            sent=failure.sent,
-            spent=_spent(run.call),
-        )
-
-    def _tell(self, attempt: Attempt, failure: UpstreamError) -> None:
-        """Logs what only people can mend, once per config."""
-        what = (attempt.endpoint.id, failure.reason)
-        if what not in self._told:
-            self._told.add(what)
-            why = failure.message if failure.notify else None  # ours; what a provider said stays out of the log
-            _log.error(
-                "upstream_needs_attention", endpoint=what[0], reason=what[1].value, status=failure.status, why=why
-            )
-
-    async def _cancelled(self, run: Run, reply: Reply, caller_left: bool) -> None:
-        """Ends a call whose caller left, or that a stop of the gateway overtook: booked, and told in-band."""
-        trace, decoder = run.trace, run.decoder
-        task = asyncio.current_task()
-        if task is not None:
-            task.uncancel()
-        if trace.booked:
-            return
-        trace.status = trace.status or (499 if caller_left else 503)
-        trace.reason = Reason.CANCELLED.value
-        if trace.attempting is not None:
-            deployment = trace.attempting.deployment
-            usage = decoder.usage if decoder is not None else None
-            trace.answered_by = deployment
-            if not run.call.counting:
-                trace.meter(deployment, usage or run.estimated())
-            trace.abandoned(trace.attempting, time.monotonic())
-            self._keep(run, deployment.name)
-        self._booking.book(trace)
-        if not caller_left:
-            if not reply.started:
-                raise stopping()
-            await reply.break_off(stopping())
-
-
-def _scrubbed(text: str, endpoint: Endpoint) -> str:
-    """Takes our credential out of what a provider said of the caller's fault."""
-    for _, value in endpoint.auth:
-        secret = value.decode("latin-1").removeprefix("Bearer ")
-        text = text.replace(secret, "<credential>") if secret else text
-    return text
 
 
 def _hold_to(form: Form, run: Run) -> None:
@@ -522,11 +406,6 @@ def _hold_to(form: Form, run: Run) -> None:
     form.watch(judge)
     if form.upload is not None:
         form.upload.expires_at = run.deadline
-
-
-def _spent(call: Call) -> bool:
-    """Says whether a call's body has been passed on, so that it is not there to be sent again."""
-    return call.form is not None and call.form.upload is not None and call.form.upload.spent
 
 
 def _session(headers: Headers) -> bytes:

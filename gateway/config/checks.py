@@ -2,33 +2,25 @@
 
 from __future__ import annotations
 
-import difflib
 import ipaddress
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from fnmatch import fnmatchcase
 from typing import Final
 from urllib.parse import urlsplit
 
-from gateway.config import launched
+from gateway.config import findings, launched, policy_checks
 from gateway.config.budgets import EACH
 from gateway.config.document import Path
+from gateway.config.findings import Problem, meant
 from gateway.config.models import Config
 from gateway.config.own_gpus import OWN_GPUS
-from gateway.config.policies import GuaranteeRequire, Route, Source, When
+from gateway.config.policies import Source
 from gateway.config.providers import Kind, Provider
 
-Problem = tuple[Path, str]
-
-RESERVED: Final = {"deployments": "auto", "guarantees": "clearance"}
+_DEFAULT_ROUTE: Final = "auto"
 _POOLS_OWN: Final = OWN_GPUS | {
     "discover", "pool", "exact_usage", "health", "routing", "data_parallel_ranks", "prefix_cache"
 }  # fmt: skip
-
-
-def meant(word: str, known: Iterable[str]) -> str:
-    """Returns "; did you mean 'x'?" for the nearest known word, or nothing."""
-    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def problems(config: Config, kinds: Mapping[str, Kind], detectors: Collection[str]) -> Iterator[Problem]:
@@ -40,9 +32,9 @@ def problems(config: Config, kinds: Mapping[str, Kind], detectors: Collection[st
     yield from _sensitivity(config, detectors)
     yield from _callers(config)
     yield from _budgets(config)
-    yield from _guarantees(config)
-    yield from _routes(config)
-    yield from _tests(config)
+    yield from policy_checks.guarantees(config)
+    yield from policy_checks.routes(config)
+    yield from policy_checks.tests(config)
 
 
 def warnings(config: Config, kinds: Mapping[str, Kind]) -> Iterator[Problem]:
@@ -63,37 +55,6 @@ def warnings(config: Config, kinds: Mapping[str, Kind]) -> Iterator[Problem]:
                     ("providers", name, "api_keys", index),
                     f"{secret.source} has no value: this credential is left out",
                 )
-
-
-def _unknown(path: Path, what: str, word: str, known: Collection[str]) -> Iterator[Problem]:
-    if word not in known:
-        yield path, f"there is no {what} {word!r}{meant(word, known)}"
-
-
-def _each(path: Path, what: str, words: Iterable[str] | None, known: Collection[str]) -> Iterator[Problem]:
-    for index, word in enumerate(words or ()):
-        yield from _unknown((*path, index), what, word, known)
-
-
-def _level(path: Path, word: str | None, config: Config) -> Iterator[Problem]:
-    if word is not None:
-        yield from _unknown(path, "level", word, config.sensitivity.levels)
-
-
-def _unique(path: Path, what: str, names: Sequence[str]) -> Iterator[Problem]:
-    seen: set[str] = set()
-    for index, name in enumerate(names):
-        if name in seen:
-            yield (*path, index, "name"), f"the {what} {name!r} stands here twice"
-        seen.add(name)
-
-
-def _repeated(path: Path, words: Sequence[str]) -> Iterator[Problem]:
-    seen: set[str] = set()
-    for index, word in enumerate(words):
-        if word in seen:
-            yield (*path, index), f"{word!r} stands here twice"
-        seen.add(word)
 
 
 def is_address(host: str) -> bool:
@@ -172,11 +133,11 @@ def _provider(path: Path, provider: Provider, kinds: Mapping[str, Kind], config:
         yield (*path, "api_keys"), "write api_key or api_keys, not both"
     if provider.key_file is not None and provider.cert_file is None:
         yield (*path, "key_file"), "a key needs its certificate: write cert_file"
-    yield from _repeated((*path, "endpoints"), provider.endpoints)
+    yield from findings.repeated((*path, "endpoints"), provider.endpoints)
     if provider.discover is not None:
         yield from _discovered(path, provider)
     yield from _own_gpus(path, provider)
-    yield from _level((*path, "clearance"), provider.clearance, config)
+    yield from findings.level((*path, "clearance"), provider.clearance, config)
 
 
 def _own_gpus(path: Path, provider: Provider) -> Iterator[Problem]:
@@ -205,10 +166,10 @@ def _discovered(path: Path, provider: Provider) -> Iterator[Problem]:
 def _deployments(config: Config) -> Iterator[Problem]:
     for name, deployment in config.deployments.items():
         path: Path = ("deployments", name)
-        if name == RESERVED["deployments"]:
+        if name == _DEFAULT_ROUTE:
             yield path, f"{name!r} cannot be a deployment: it is the model name of the default route"
-        yield from _unknown((*path, "provider"), "provider", deployment.provider, config.providers)
-        yield from _level((*path, "clearance"), deployment.clearance, config)
+        yield from findings.unknown((*path, "provider"), "provider", deployment.provider, config.providers)
+        yield from findings.level((*path, "clearance"), deployment.clearance, config)
         if not deployment.endpoints:
             yield (*path, "endpoints"), "a deployment serves at least one endpoint"
 
@@ -216,11 +177,11 @@ def _deployments(config: Config) -> Iterator[Problem]:
 def _sensitivity(config: Config, detectors: Collection[str]) -> Iterator[Problem]:
     settings = config.sensitivity
     path: Path = ("sensitivity",)
-    yield from _repeated((*path, "levels"), settings.levels)
-    yield from _level((*path, "default"), settings.default, config)
-    yield from _level((*path, "media"), settings.media, config)
+    yield from findings.repeated((*path, "levels"), settings.levels)
+    yield from findings.level((*path, "default"), settings.default, config)
+    yield from findings.level((*path, "media"), settings.media, config)
     for location, level in settings.clearance.items():
-        yield from _level((*path, "clearance", location), level, config)
+        yield from findings.level((*path, "clearance", location), level, config)
     for index, source in enumerate(settings.sources):
         yield from _source((*path, "from", index), source, config, detectors)
 
@@ -231,19 +192,19 @@ def _source(path: Path, source: Source, config: Config, detectors: Collection[st
         yield path, "write exactly one of header, key, detector, terms"
         return
     if source.detector is not None:
-        yield from _unknown((*path, "detector"), "detector", source.detector, detectors)
+        yield from findings.unknown((*path, "detector"), "detector", source.detector, detectors)
     if source.detector is not None or source.terms is not None:
         if source.level is None:
             yield path, f"{ways[0]} needs a level to raise to"
     elif source.level is not None:
         yield (*path, "level"), f"{ways[0]} brings its own level"
-    yield from _level((*path, "level"), source.level, config)
+    yield from findings.level((*path, "level"), source.level, config)
 
 
 def _callers(config: Config) -> Iterator[Problem]:
     for name, team in config.teams.items():
-        yield from _level(("teams", name, "sensitivity"), team.sensitivity, config)
-    yield from _unique(("keys",), "key", [key.name for key in config.keys])
+        yield from findings.level(("teams", name, "sensitivity"), team.sensitivity, config)
+    yield from findings.unique(("keys",), "key", [key.name for key in config.keys])
     models = set(names_of_models(config))
     routes = [route.name for route in config.policies.routes]
     hashes: set[str] = set()
@@ -253,13 +214,13 @@ def _callers(config: Config) -> Iterator[Problem]:
             yield (*path, "hash"), "another key has this hash"
         hashes.add(key.hash)
         if key.team is not None:
-            yield from _unknown((*path, "team"), "team", key.team, config.teams)
-        yield from _level((*path, "sensitivity"), key.sensitivity, config)
-        yield from _each((*path, "routes"), "route", key.routes, routes)
+            yield from findings.unknown((*path, "team"), "team", key.team, config.teams)
+        yield from findings.level((*path, "sensitivity"), key.sensitivity, config)
+        yield from findings.each((*path, "routes"), "route", key.routes, routes)
         for position, model in enumerate(key.models or ()):
             provider, slash, _ = model.partition("/")
             if not (slash and provider in config.providers):
-                yield from _unknown((*path, "models", position), "model", model, models)
+                yield from findings.unknown((*path, "models", position), "model", model, models)
 
 
 def _budgets(config: Config) -> Iterator[Problem]:
@@ -267,9 +228,9 @@ def _budgets(config: Config) -> Iterator[Problem]:
     for index, budget in enumerate(config.budgets):
         path: Path = ("budgets", index)
         if budget.team not in (None, EACH):
-            yield from _unknown((*path, "team"), "team", budget.team or "", config.teams)
+            yield from findings.unknown((*path, "team"), "team", budget.team or "", config.teams)
         if budget.provider not in (None, EACH):
-            yield from _unknown((*path, "provider"), "provider", budget.provider or "", config.providers)
+            yield from findings.unknown((*path, "provider"), "provider", budget.provider or "", config.providers)
         once = (*budget.scope, budget.per)
         if once in seen:
             yield path, f"there is a budget of {' '.join(budget.scope)} per {budget.per} above"
@@ -279,11 +240,11 @@ def _budgets(config: Config) -> Iterator[Problem]:
     for index, limit in enumerate(config.rate_limits):
         path = ("rate_limits", index)
         if limit.team not in (None, EACH):
-            yield from _unknown((*path, "team"), "team", limit.team or "", config.teams)
+            yield from findings.unknown((*path, "team"), "team", limit.team or "", config.teams)
         if limit.model is not None and not any(fnmatchcase(limit.model, each) for each in models):
             provider, slash, _ = limit.model.partition("/")
             if not (slash and provider in config.providers):
-                yield from _unknown((*path, "model"), "model", limit.model, models)
+                yield from findings.unknown((*path, "model"), "model", limit.model, models)
         if limit.scope in limited:
             yield path, "there is a limit of the same above: write them as one"
         limited.add(limit.scope)
@@ -313,107 +274,3 @@ def names_of_models(config: Config) -> Iterator[str]:
     yield from config.deployments
     for route in config.policies.routes:
         yield from route.when.model or ()
-
-
-def _when(path: Path, when: When, config: Config) -> Iterator[Problem]:
-    yield from _each((*path, "team"), "team", when.team, config.teams)
-    yield from _level((*path, "sensitivity"), when.sensitivity, config)
-    for field in sorted(when.model_fields_set):
-        if getattr(when, field) in ([], {}):
-            yield (*path, field), f"an empty {field} matches no call"
-    if (
-        when.prompt_tokens_over is not None
-        and when.prompt_tokens_under is not None
-        and when.prompt_tokens_under <= when.prompt_tokens_over + 1
-    ):
-        yield (*path, "prompt_tokens_under"), "no number is over the one and under the other"
-
-
-def _guarantees(config: Config) -> Iterator[Problem]:
-    path: Path = ("policies", "guarantees")
-    yield from _unique(path, "guarantee", [guarantee.name for guarantee in config.policies.guarantees])
-    for index, guarantee in enumerate(config.policies.guarantees):
-        here: Path = (*path, index)
-        if guarantee.name == RESERVED["guarantees"]:
-            yield (*here, "name"), "`clearance` is the built-in guarantee: take another name"
-        yield from _when((*here, "when"), guarantee.when, config)
-        yield from _require((*here, "require"), guarantee.require, config)
-
-
-def _require(path: Path, require: GuaranteeRequire, config: Config) -> Iterator[Problem]:
-    if not require.model_fields_set:
-        yield path, "a guarantee requires something: location, retention, provider, deployment or max_price"
-    for field in sorted(require.model_fields_set - {"max_price"}):
-        if not getattr(require, field):
-            yield (*path, field), f"an empty {field} permits no deployment"
-    locations = {provider.place for provider in config.providers.values()} | config.sensitivity.clearance.keys()
-    yield from _each((*path, "location"), "location", require.location, locations)
-    yield from _each((*path, "provider"), "provider", require.provider, config.providers)
-    yield from _each((*path, "deployment"), "deployment", require.deployment, config.deployments)
-    if require.max_price is not None and not require.max_price.model_fields_set:
-        yield (*path, "max_price"), "write input, output or both"
-
-
-def _routes(config: Config) -> Iterator[Problem]:
-    path: Path = ("policies", "routes")
-    yield from _unique(path, "route", [route.name for route in config.policies.routes])
-    for index, route in enumerate(config.policies.routes):
-        yield from _when((*path, index, "when"), route.when, config)
-        yield from _route((*path, index), route, config)
-
-
-def _route(path: Path, route: Route, config: Config) -> Iterator[Problem]:
-    names, weights = route.among
-    for index, name in enumerate(names or ()):
-        place: Path = (*path, "among", index) if weights is None else (*path, "among", name)
-        yield from _unknown(place, "deployment", name, config.deployments)
-    if weights is None:
-        yield from _repeated((*path, "among"), names or ())
-    picks = (route.pick, route.if_none)
-    if "weighted" in picks and weights is None:
-        yield (*path, "among"), "`weighted` needs weights: write {deployment: weight, …}"
-    elif "weighted" not in picks and weights is not None:
-        yield (*path, "among"), f"`pick: {route.pick}` takes no weights: write a list, or `pick: weighted`"
-    if "balance" in route.model_fields_set and "balanced" not in picks:
-        yield (*path, "balance"), "only `pick: balanced` takes a balance"
-    if route.balance.cost == route.balance.latency == 0:
-        yield (*path, "balance"), "one weight must be above 0"
-    require = route.require
-    latency = require.max_ttft_p95 is not None or require.max_tpot_p95 is not None
-    for field in ("window", "min_samples"):
-        if field in require.model_fields_set and not latency:
-            yield (*path, "require", field), f"{field} goes with max_ttft_p95 or max_tpot_p95"
-    if require.max_price is not None and not require.max_price.model_fields_set:
-        yield (*path, "require", "max_price"), "write input, output or both"
-    if route.if_none is not None and not latency and require.max_price is None:
-        yield (*path, "if_none"), "there is no `require` that nobody could meet"
-    if route.on_failure.errors == []:
-        yield (*path, "on_failure", "errors"), "an empty list is written `attempts: 1`"
-
-
-def _tests(config: Config) -> Iterator[Problem]:
-    for index, test in enumerate(config.policies.tests):
-        given, expect = test.given, test.expect
-        path: Path = ("policies", "tests", index, "given")
-        if given.team is not None:
-            yield from _unknown((*path, "team"), "team", given.team, config.teams)
-        yield from _level((*path, "sensitivity"), given.sensitivity, config)
-        yield from _each((*path, "down"), "deployment", given.down, config.deployments)
-        for field, names in (("ttft_p95", given.ttft_p95), ("tpot_p95", given.tpot_p95), ("load", given.load)):
-            for name in names:
-                yield from _unknown((*path, field, name), "deployment", name, config.deployments)
-        for name, load in given.load.items():
-            if not 0 <= load <= 1:
-                yield (*path, "load", name), "a load is between 0 and 1"
-        if given.prompt_tokens_over is not None and given.prompt_tokens_under is not None:
-            yield (*path, "prompt_tokens_under"), "state one size: over or under"
-        path = ("policies", "tests", index, "expect")
-        if not expect.model_fields_set:
-            yield path, "a test expects something: first, only, never, error or sensitivity"
-        if expect.first is not None:
-            yield from _unknown((*path, "first"), "deployment", expect.first, config.deployments)
-        yield from _each((*path, "only"), "deployment", expect.only, config.deployments)
-        yield from _each((*path, "never"), "deployment", expect.never, config.deployments)
-        yield from _level((*path, "sensitivity"), expect.sensitivity, config)
-        if expect.error is not None and (expect.first is not None or expect.only is not None):
-            yield (*path, "error"), "a call that ends in an error has no candidate"

@@ -13,6 +13,7 @@ from pydantic_core import ErrorDetails
 
 from gateway.config import checks
 from gateway.config.document import Document, Path, parse
+from gateway.config.findings import meant
 from gateway.config.models import Config
 from gateway.config.providers import Kind
 from gateway.config.sources import Data, Sources
@@ -152,13 +153,13 @@ def _explain(detail: ErrorDetails) -> tuple[Path, str, bool]:
         if word in LATER:
             return path, f"`{word}` comes with a later version", True
         known = _keys_at(path[:-1])
-        return path, f"there is no key {word!r} here{checks.meant(word, known) or _listed(known)}", True
+        return path, f"there is no key {word!r} here{meant(word, known) or _listed(known)}", True
     if kind == "missing":
         return path[:-1], f"{path[-1]} is required", False
     if kind == "literal_error":
         words = context["expected"].replace("'", "")
         given = detail["input"]
-        near = checks.meant(given, words.replace(" or ", ", ").split(", ")) if isinstance(given, str) else ""
+        near = meant(given, words.replace(" or ", ", ").split(", ")) if isinstance(given, str) else ""
         what = f"{given!r} is" if isinstance(given, str) else "this is"
         return path, f"{what} not one of: {words.replace(' or ', ', ')}{near}", False
     if kind == "value_error":

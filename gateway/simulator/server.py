@@ -1,4 +1,4 @@
-"""The simulator: where it listens, what goes wrong with which request, who may run, what was asked of it."""
+"""The simulator: where it listens, who may run, what was asked of it, and what answers."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from gateway.simulator.answers import Answer, Ask, answer, count, ended
 from gateway.simulator.connection import Begin, Connection, Seen
 from gateway.simulator.faults import Fault
 from gateway.simulator.media import ENDPOINTS, form
+from gateway.simulator.orders import Orders
 from gateway.simulator.play import (
     MESSAGES,
     PACED_S,
@@ -87,8 +88,8 @@ class Simulator:
         self.max_queued = max_queued  # as vLLM's --max-num-queued-reqs: waiting and running together
         self.keep_alive_s = keep_alive_s
         self.tls = tls
-        self.script: deque[Fault | None] = deque()
-        self.faults: dict[str, list[Fault | None]] = {}
+        self._orders = Orders()
+        self.script, self.faults = self._orders.script, self._orders.faults
         self.requests: deque[Seen] = deque(maxlen=_KEPT_REQUESTS)
         self.accepted = 0  # connections, ever
         self.answered = 0  # answers that left whole
@@ -105,7 +106,6 @@ class Simulator:
         self._placed: dict[Begin, Planned] = {}
         self._waiting: deque[tuple[Begin, list[Step], Reply]] = deque()
         self._marked: OrderedDict[str, None] = OrderedDict()
-        self._struck: dict[str, int] = {}
         self._kept_bytes = 0
         self._serial = 0
         self._server: asyncio.Server | None = None
@@ -198,10 +198,8 @@ class Simulator:
 
     def reset(self) -> None:
         """Forgets faults, requests and counts."""
-        self.script.clear()
-        self.faults.clear()
+        self._orders.clear()
         self.requests.clear()
-        self._struck.clear()
         self._kept_bytes = 0
         self.accepted = self.answered = self.aborted = 0
 
@@ -220,14 +218,9 @@ class Simulator:
 
     def early(self, headers: list[tuple[bytes, bytes]]) -> list[Step] | None:
         """Returns the answer that does not wait for the request's body, where one was ordered."""
-        fault = self.script[0] if self.script else None
-        if fault is None or fault.kind != "early":
-            named = dict(headers).get(b"x-simulate", b"").decode("latin-1")
-            if not named.startswith("early"):
-                return None
-            fault = Fault.parse(named)
-        else:
-            _taken(self.script)
+        fault = self._orders.early(headers)
+        if fault is None:
+            return None
         refused = refusal(fault)
         return None if refused is None else self._refused(self._chat, refused)
 
@@ -298,7 +291,7 @@ class Simulator:
                 raise Refused(400, f"anthropic-version: {'a field' if method else 'header'} is required")
         if method:  # Google's addresses say both
             body |= {"model": model, "stream": gemini.PARTNERS.get(method, method == gemini.STREAM)}
-        fault = self._fault(seen, body)
+        fault = self._orders.take(seen, body)
         if self.dead:
             fault = Fault("500")
         elif self.draining:
@@ -331,7 +324,7 @@ class Simulator:
         content_type = (seen.header(b"content-type") or b"").decode("latin-1")
         is_form = content_type.startswith("multipart/form-data")
         body = form(seen.body, content_type) if is_form else _object(seen)
-        fault = self._fault(seen, body)
+        fault = self._orders.take(seen, body)
         if fault is not None and (refused := refusal(fault)) is not None:
             raise refused
         if not body.get("model"):
@@ -354,34 +347,9 @@ class Simulator:
             self._marked.popitem(last=False)
         return count(ask.marked) if known else 0
 
-    def _fault(self, seen: Seen, body: dict[str, Json]) -> Fault | None:
-        """Returns what goes wrong with this request, and takes the fault's name out of the model's."""
-        model, _, named = str(body.get("model") or "").partition("!")
-        if named:
-            body["model"] = model
-        if self.script:
-            return _taken(self.script)
-        if self.faults.get(model):
-            return _taken(self.faults[model])
-        header = seen.header(b"x-simulate")
-        text = header.decode("latin-1") if header else named
-        if not text:
-            return None
-        try:
-            fault = Fault.parse(text)
-        except (ValueError, msgspec.ValidationError) as error:
-            raise Refused(400, str(error), param="model") from None
-        if fault.times is not None:
-            strike = self._struck.get(f"{model}!{text}", 0)
-            if strike >= fault.times:
-                return None
-            self._struck[f"{model}!{text}"] = strike + 1
-        return fault
-
     def _aside(self, seen: Seen, path: str) -> list[Step]:
         """Answers what is not a model's answer: lists, embeddings, health, metrics."""
-        planned = self.faults.get(path)
-        fault = _taken(planned) if planned else None
+        fault = self._orders.at(path)
         if fault is not None:
             if (refused := refusal(fault)) is not None:
                 raise refused
@@ -390,12 +358,12 @@ class Simulator:
         model, method = gemini.called(path) or ("", "")
         if method in gemini.EMBED and seen.method == "POST":
             body = {**_object(seen), "model": model}
-            if (fault := self._fault(seen, body)) is not None and (refused := refusal(fault)) is not None:
+            if (fault := self._orders.take(seen, body)) is not None and (refused := refusal(fault)) is not None:
                 raise refused
             return _json(gemini.embeddings(body["model"], method, body))
         if path.endswith("/embeddings") and seen.method == "POST":
             body = _object(seen)
-            if (fault := self._fault(seen, body)) is not None and (refused := refusal(fault)) is not None:
+            if (fault := self._orders.take(seen, body)) is not None and (refused := refusal(fault)) is not None:
                 raise refused
             return _json(openai.embeddings(body))
         if method == gemini.COUNT and seen.method == "POST":
@@ -455,16 +423,6 @@ async def serve(
     """Serves until cancelled: the body of `headgate simulate --listen`. Raises OSError where it cannot listen."""
     async with Simulator(host, port, wire=wire, ttft_s=ttft_s, tpot_s=tpot_s, hardware=hardware):
         await asyncio.Event().wait()
-
-
-def _taken(plan: deque[Fault | None] | list[Fault | None]) -> Fault | None:
-    """Takes the next of a plan; one with `times` stays for as many requests."""
-    fault = plan[0]
-    if fault is not None and fault.times is not None and fault.times > 1:
-        plan[0] = msgspec.structs.replace(fault, times=fault.times - 1)
-    else:
-        del plan[0]
-    return fault
 
 
 def _object(seen: Seen) -> dict[str, Json]:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -17,18 +15,15 @@ from adapters.dialects._responses_kept import ResponsesWire
 from gateway.accounting.journal import Journal
 from gateway.accounting.ledger import Ledger
 from gateway.admission import Admission
-from gateway.admission import Limits as AdmissionLimits
 from gateway.attempts import LESSONS, RetryBudget
 from gateway.breakers import Breakers, Change
-from gateway.breakers import Settings as BreakerSettings
 from gateway.cache import Flights
-from gateway.config import Config, Loaded, load, read
+from gateway.config import Loaded, load, read
 from gateway.config.checks import is_loopback
 from gateway.core.errors import ConfigError
-from gateway.core.money import Price
 from gateway.core.types import Endpoint, Origin
 from gateway.kept import KeptAnswers
-from gateway.kept_content import KeepSettings, KeptContent
+from gateway.kept_content import KeptContent
 from gateway.measure import Measurements
 from gateway.pipeline import Pipeline, Services
 from gateway.pool.discovery import Discovery, Dns, Members
@@ -46,7 +41,9 @@ from gateway.telemetry import Telemetry, names
 from gateway.telemetry.history import EVERY_S, History
 from gateway.upstream.http1 import Http1Transport
 from gateway.wiring import launched
+from gateway.wiring.answers import Answers
 from gateway.wiring.compile import Compiled, compile_config
+from gateway.wiring.gauges import observe
 from gateway.wiring.kinds import KINDS, SIMULATOR
 from gateway.wiring.labels import DETECTORS
 from gateway.wiring.places import Signers, Transports, names_of, places_of
@@ -54,7 +51,9 @@ from gateway.wiring.pool_watch import PoolWatch
 from gateway.wiring.pools import Replicas, health_of
 from gateway.wiring.revising import Revising
 from gateway.wiring.rules import windows_of
+from gateway.wiring.settings import breaker_settings_of, keep_settings_of, limits_of
 from gateway.wiring.spending import Spending
+from gateway.wiring.stored import Stored
 from gateway.wiring.stores import porter_of, store_of
 from gateway.wiring.truth import Current, Truth
 
@@ -110,15 +109,11 @@ class Runtime:
         self.events = EventRing()  # what befalls replicas
         self._members = Members(discovery or Dns(), self.events)
         self._following: asyncio.Task[None] | None = None
-        self._cached: ResponseCache | None = None
-        self._cached_by: object = None
+        self.answers = Answers()
         self._pools = Pools()
         self._aside = Http1Transport()  # for what is asked of replicas beside calls
         around = launched.surroundings(self._pools, self._aside, self.events, environ)
         self.supervisor = Supervisor(around, self.reload)
-        self._known_keys = -1  # the version of `_keys`; negative before there were any
-        self._keys: Sequence[KeyRow] = ()
-        self._unkept: list[Price] = []  # prices that the store is still to be given
         self.reload_problems: tuple[str, ...] = ()
         self.history: History
         self.loaded: Loaded
@@ -126,6 +121,7 @@ class Runtime:
         self.pipeline: Pipeline
         self.services: Services
         self.store: Store
+        self._stored: Stored
         self.pool: PoolWatch
         self._watcher: Watcher
         self.revising: Revising
@@ -135,6 +131,7 @@ class Runtime:
         self.loaded = loaded = read_config(self.path, self._environ)
         self._refuse_an_open_door(loaded)
         self.store = await asyncio.to_thread(store_of, loaded)
+        self._stored = Stored(self.store)
         self.revising = Revising(Truth(self.path, self.store), self)
         try:
             loaded, compiled = await self.revising.begin()
@@ -154,7 +151,7 @@ class Runtime:
         ledger = Ledger(journal, self.store, porter=porter_of(loaded))
         self._spending = spending = Spending(self.store, ledger)
         try:
-            await spending.apply(config, self._keys)
+            await spending.apply(config, self._stored.keys)
         except (StoreUnavailable, OSError):
             journal.shut()
             self.store.close()
@@ -167,10 +164,10 @@ class Runtime:
         self.services = Services(
             transports=self._transports,
             signers=self._signers,
-            breakers=Breakers(LESSONS, _breaker_settings(config), self._breaker_changed),
+            breakers=Breakers(LESSONS, breaker_settings_of(config), self._breaker_changed),
             retries=RetryBudget(),
             measurements=measurements,
-            admission=Admission(_limits(config)),
+            admission=Admission(limits_of(config)),
             flights=Flights(),
             ledger=ledger,
             budgets=spending.budgets,
@@ -189,7 +186,9 @@ class Runtime:
             Nvml(),
         )
         self._pools.heard = self._watcher.hear
-        self._observe()
+        telemetry.metrics.observe(names.REVISION, lambda: [((), self._revision)])
+        spending.observe(telemetry.metrics)
+        observe(self.services, self.answers)
         self.history = History(telemetry.metrics)
         self.pipeline = Pipeline(self.services, compiled.snapshot)
         self._applied(loaded, compiled)
@@ -213,8 +212,7 @@ class Runtime:
             await transport.aclose()
         if self._simulator is not None:
             await self._simulator.close()
-        if self._cached is not None:
-            await self._cached.close()
+        await self.answers.close()
         self.services.kept.content.close()
         await self._spending.stop()
         await asyncio.to_thread(self.services.kept.stop)
@@ -231,7 +229,10 @@ class Runtime:
 
         Keys are taken over by the config that serves: a mistake in its file must not keep one from being switched off.
         """
-        newest, keys_changed = await asyncio.to_thread(self._look)
+        try:
+            newest, keys_changed = await asyncio.to_thread(self._stored.look)
+        except StoreUnavailable:  # the mover tells of it
+            newest, keys_changed = self._revision, False
         await self.revising.converge(newest)
         if keys_changed:
             async with self.revising.one_at_a_time:
@@ -280,11 +281,11 @@ class Runtime:
             self._simulator = Simulator()
             await self._simulator.listen()
         replicas = launched.prepared(self.supervisor, loaded)
-        return await asyncio.to_thread(self._compile_now, loaded, await self._cache_for(config), number, replicas)
+        return await asyncio.to_thread(self._compile_now, loaded, await self.answers.of(config), number, replicas)
 
     async def apply(self, loaded: Loaded, compiled: Compiled) -> None:
         """Lets a config serve the calls that begin from now on."""
-        await self._spending.apply(loaded.config, self._keys)
+        await self._spending.apply(loaded.config, self._stored.keys)
         self.pipeline.apply(compiled.snapshot)
         self._applied(loaded, compiled)
         _log.info("config_applied", revision=self._revision)
@@ -304,12 +305,7 @@ class Runtime:
     @property
     def stored_keys(self) -> Sequence[KeyRow]:
         """The store's keys, as they were read last; a change of them is another sequence."""
-        return self._keys
-
-    @property
-    def cached_here(self) -> list[MemoryResponseCache]:
-        """The answers that this process keeps; none where they are kept elsewhere."""
-        return [self._cached] if isinstance(self._cached, MemoryResponseCache) else []
+        return self._stored.keys
 
     def problems(self) -> list[str]:
         """Says what keeps new calls from being served well."""
@@ -336,7 +332,7 @@ class Runtime:
 
     async def _renew(self, compiled: Compiled) -> None:
         """Serves the same config as it was compiled anew, with the keys that compiling has read."""
-        await self._spending.apply(self.loaded.config, self._keys)
+        await self._spending.apply(self.loaded.config, self._stored.keys)
         self.pipeline.apply(compiled.snapshot)
         self.compiled = compiled
         self.pool.watch(compiled.snapshot.deployments, self.loaded.config)
@@ -345,7 +341,7 @@ class Runtime:
     def _compile_now(
         self, loaded: Loaded, cached: ResponseCache, number: int, replicas: Mapping[str, Sequence[Origin]]
     ) -> Compiled:
-        self._read_keys()
+        self._stored.read_keys()
         measured = self.pool.fleet.factors if self._following is not None else {}
         places = places_of(
             loaded,
@@ -357,55 +353,13 @@ class Runtime:
             launched=replicas,
             measured=measured,
         )
-        compiled = compile_config(loaded, places, self._keys, cached, number)
-        self._unkept += [each.price for each in places.deployments.values() if each.price is not None]
-        with contextlib.suppress(StoreUnavailable):
-            self._keep_prices()
+        compiled = compile_config(loaded, places, self._stored.keys, cached, number)
+        self._stored.keep(each.price for each in places.deployments.values() if each.price is not None)
         return compiled
-
-    def _read_keys(self) -> None:
-        """Reads the store's keys; where it is away, those that were read last still hold."""
-        try:
-            self._known_keys, self._keys = self.store.keys_version(), self.store.keys()
-        except StoreUnavailable as error:
-            if self._known_keys < 0:
-                raise
-            _log.warning("keys_not_read", error=str(error), then="those read before still hold")
-
-    def _look(self) -> tuple[int, bool]:
-        """Returns the newest revision's number, and whether keys have changed."""
-        try:
-            self._keep_prices()
-            return self.store.newest_number(), self.store.keys_version() != self._known_keys
-        except StoreUnavailable:  # the mover tells of it
-            return self._revision, False
-
-    def _keep_prices(self) -> None:
-        prices, self._unkept = self._unkept, []
-        try:
-            if prices:
-                self.store.keep_prices(prices)
-        except StoreUnavailable:
-            self._unkept += prices
-            raise
 
     def _simulated(self) -> Origin:
         assert self._simulator is not None
         return Origin("http", self._simulator.host, self._simulator.port)
-
-    async def _cache_for(self, config: Config) -> ResponseCache:
-        """Returns the store of answers; a reload that does not speak of it keeps what it holds."""
-        shared = config.shared.url
-        url = shared.reveal() if shared is not None and shared.present else None
-        by = (url, config.cache.max, config.cache.ttl)
-        if self._cached is not None and by == self._cached_by:
-            return self._cached
-        if url is None:
-            self._cached = MemoryResponseCache(config.cache.max, config.cache.ttl)
-        else:
-            self._cached = await _redis(url, config.cache.ttl)
-        self._cached_by = by
-        return self._cached
 
     def _refuse_what_needs_a_start(self, loaded: Loaded) -> None:
         old, new = self.loaded.config, loaded.config
@@ -436,85 +390,18 @@ class Runtime:
         measurements.watch(windows_of(loaded.config.policies))
         measurements.keep(loaded.config.deployments)
         self.pool.watch(compiled.snapshot.deployments, loaded.config)
-        self.services.admission.apply(_limits(loaded.config))
-        self.services.breakers.apply(_breaker_settings(loaded.config))
-        self.services.kept.content.apply(_keep_settings(loaded.config))
+        self.services.admission.apply(limits_of(loaded.config))
+        self.services.breakers.apply(breaker_settings_of(loaded.config))
+        self.services.kept.content.apply(keep_settings_of(loaded.config))
         self._watcher.watch(compiled.snapshot.deployments, health_of(loaded.config))
         self.supervisor.apply(launched.specs_of(loaded))
-
-    def _connections(self) -> Iterator[tuple[tuple[str, str], float]]:
-        totals: Counter[tuple[str, str]] = Counter()
-        for transport in list(self._transports.values()):
-            for origin, active, idle in transport.connections():
-                totals[str(origin), "active"] += active
-                totals[str(origin), "idle"] += idle
-        yield from totals.items()
 
     def _breaker_changed(self, endpoint: Endpoint, change: Change) -> None:
         self.services.telemetry.metrics.count(names.BREAKER_CHANGES, (endpoint.id, change.state))
         _log.warning("breaker_changed", endpoint=endpoint.id, state=change.state, why=change.why)
-
-    def _observe(self) -> None:
-        metrics, services = self.services.telemetry.metrics, self.services
-        admission, ledger, breakers = services.admission, services.ledger, services.breakers
-        metrics.observe(
-            names.IN_FLIGHT, lambda: [((name,), count) for name, count in list(admission.in_flight.items())]
-        )
-        self._spending.observe(metrics)
-        metrics.observe(names.QUEUED, lambda: [((), admission.waiting)])
-        metrics.observe(names.REVISION, lambda: [((), self._revision)])
-        metrics.observe(names.JOURNAL, lambda: [((), ledger.journal.size_bytes)])
-        metrics.observe(names.CACHE_BYTES, lambda: [((), cache.size_bytes) for cache in self.cached_here])
-        metrics.observe(names.CACHE_ENTRIES, lambda: [((), len(cache)) for cache in self.cached_here])
-        content = services.kept.content
-        metrics.observe(names.RESPONSES_BYTES, lambda: [((), content.size_bytes)])
-        metrics.observe(names.RESPONSES, lambda: [((), len(content))])
-        metrics.observe(names.CONNECTIONS, lambda: list(self._connections()))
-        metrics.observe(
-            names.BREAKERS,
-            lambda: [
-                ((condition.endpoint, state), float(condition.state == state))
-                for condition in breakers.conditions(time.monotonic())
-                for state in names.BREAKER_STATES
-            ],
-        )
 
 
 def tell_defect(task: asyncio.Task[None]) -> None:
     """Says that a watch has ended by a defect: the gateway serves on, and no longer hears of changes."""
     if not task.cancelled() and (error := task.exception()) is not None:
         _log.error("watch_ended", watch=task.get_name(), exc_info=error)
-
-
-async def _redis(url: str, ttl_s: float) -> ResponseCache:
-    try:
-        from gateway.state.redis import RedisResponseCache
-    except ImportError:
-        raise ConfigError(["`shared.url` takes the client: pip install 'headgate[redis]'"]) from None
-    cache = RedisResponseCache(url, ttl_s)
-    if not await cache.open():
-        _log.warning("redis_unreachable", then="answers are not shared until it answers")
-    return cache
-
-
-def _limits(config: Config) -> AdmissionLimits:
-    deployments = {name: each.in_flight for name, each in config.deployments.items() if each.in_flight is not None}
-    return AdmissionLimits(config.limits.in_flight, config.limits.queue, config.limits.queue_wait, deployments)
-
-
-def _keep_settings(config: Config) -> KeepSettings:
-    written = config.responses
-    return KeepSettings(written.keep, written.ttl, written.max_entry, config.server.max_body)
-
-
-def _breaker_settings(config: Config) -> BreakerSettings:
-    written = config.breakers
-    return BreakerSettings(
-        window_s=written.window,
-        minimum_calls=written.minimum_calls,
-        failure_rate=written.failure_rate,
-        slow_rate=written.slow_rate,
-        rest_s=written.rest,
-        longest_rest_s=written.longest_rest,
-        probes=written.probes,
-    )

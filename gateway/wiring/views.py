@@ -41,7 +41,7 @@ class Traffic:
             "in_flight": sum(services.admission.in_flight.values()),
             "queued": services.admission.waiting,
             "breakers": BreakerLevers(services.breakers).conditions(),
-            "cache": [{"entries": len(cache), "bytes": cache.size_bytes} for cache in runtime.cached_here],
+            "cache": [{"entries": len(cache), "bytes": cache.size_bytes} for cache in runtime.answers.here],
             "journal_bytes": services.ledger.journal.size_bytes,
             "revision": runtime.compiled.snapshot.revision,
             "problems": [*runtime.problems(), *runtime.reload_problems],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import ssl
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -57,7 +58,10 @@ def behind(provider: Simulator, issued: Path, proxy: OutboundProxy) -> Callable[
 
 def keeps_quiet(house: House, *texts: str) -> None:
     """Fails where a proxy's credentials stand in what a house has said, written or answered."""
-    journals = "".join(path.read_text() for path in (house.folder / "journal").glob("*"))
+    journals = ""
+    for path in (house.folder / "journal").glob("*"):
+        with contextlib.suppress(FileNotFoundError):  # moved to the store meanwhile
+            journals += path.read_text()
     for secret in SECRETS:
         assert all(secret not in text for text in (house.told, journals, *texts))
 
