@@ -263,30 +263,45 @@ class UnaryRelay(_Watch):
 class StreamRelay(_Watch):
     """Hands a stream on event by event, and knows whether it ended or was cut."""
 
-    __slots__ = ("_framer",)
+    __slots__ = ("_failure", "_framer")
 
     def __init__(self) -> None:
         super().__init__()
         self._framer = _sse.Framer()
+        self._failure: UpstreamError | None = None
 
     def feed(self, data: bytes) -> Iterable[bytes]:
-        """Returns the whole events of this read; raises UpstreamError on an in-band error."""
+        """Returns the whole events of this read; raises UpstreamError on an in-band error.
+
+        What content of the same read precedes a failure goes out first, and the failure is raised next.
+        """
+        if self._failure is not None:
+            raise self._failure
         if self.complete:
             return ()
         whole = self._framer.push(data)
         return self._several(_sse.blocks(whole)) if whole else ()
 
     def end(self) -> Iterable[bytes]:
-        """Returns the rest; raises StreamCut where no event has ended the answer."""
+        """Returns the rest; raises what went wrong, or StreamCut where no event has ended the answer."""
+        if self._failure is not None:
+            raise self._failure
         if self.complete:
             return ()
         rest = self._framer.rest().strip(b"\r\n")
         return self._several([rest + b"\n\n"] if rest else [], last=True)
 
     def _several(self, blocks: list[bytes], last: bool = False) -> Iterable[bytes]:
-        kept = []
+        kept: list[bytes] = []
         for block in blocks:
-            if self._see_block(block):
+            try:
+                goes_on = self._see_block(block)
+            except UpstreamError as failure:
+                if not kept or not self.started:
+                    raise
+                self._failure = failure
+                break
+            if goes_on:
                 kept.append(block)
             if self.complete:  # what follows is no answer
                 return (b"".join(kept),)

@@ -26,8 +26,9 @@ import msgspec
 from gateway.state.protocols import StoreUnavailable
 
 _IDLE_S: Final = 60.0
-_PATIENCE: Final = 10  # tenths of a second for a load: the receipts of a busy second take a fifth of one
+_PATIENCE: Final = 20  # tenths of a second for a load: the receipts of a busy second take a tenth of one, a start too
 _HURRY_S: Final = 60.0  # and then it is seen again whether calls leave enough
+_EASE: Final = 1 / 3  # of its core: beside calls that take all they can it has a quarter, at nice 5
 
 
 class Place(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -46,10 +47,14 @@ class Load(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Carried(msgspec.Struct, frozen=True, omit_defaults=True):
-    """That they were, and why lines were rejected; or the `trouble` that kept the store from taking them."""
+    """That they were, and why lines were rejected; or the `trouble` that kept the store from taking them.
+
+    `share` is how much of a core it took, of what there is: 0 to 1.
+    """
 
     rejected: list[str] = []
     trouble: str | None = None
+    share: float = 0.0
 
 
 class PorterGone(Exception):
@@ -66,13 +71,13 @@ class Porter:
         self._command = [sys.executable, "-P", "-m", module]
         self._place = place
         self._process: subprocess.Popen[bytes] | None = None
-        self._hurried = False
+        self._hurried = self._eased = False
         self._begun_at = self._used_at = 0.0
 
     def carry(self, segments: Sequence[Path], *, inherited: bool = False) -> list[str]:
         """Has segments carried; see Carries. Blocks."""
         load = msgspec.json.encode(Load([str(each) for each in segments], inherited))
-        if self._hurried and time.monotonic() - self._begun_at > _HURRY_S:
+        if self._hurried and (self._eased or time.monotonic() - self._begun_at > _HURRY_S):
             self.end()
         try:
             process = self._process or self._begin(hurried=False)
@@ -89,6 +94,7 @@ class Porter:
             raise PorterGone("it ended before it answered")
         self._used_at = time.monotonic()
         carried = msgspec.json.decode(answer, type=Carried)
+        self._eased = carried.share > _EASE
         if carried.trouble is not None:
             raise StoreUnavailable(carried.trouble)
         return carried.rejected

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 from typing import BinaryIO
 
@@ -37,9 +38,11 @@ def _serve(questions: BinaryIO, answers: BinaryIO) -> None:
     carrier: Carrier | None = None
     for line in questions:
         load = msgspec.json.decode(line, type=Load)
+        began_at, worked_s = time.monotonic(), time.process_time()
         try:
             carrier = carrier or Carrier(_opened(place), Path(place.directory))
-            carried = Carried(carrier.carry([Path(each) for each in load.segments], inherited=load.inherited))
+            rejected = carrier.carry([Path(each) for each in load.segments], inherited=load.inherited)
+            carried = Carried(rejected, share=(time.process_time() - worked_s) / (time.monotonic() - began_at))
         except (StoreUnavailable, ConfigError, OSError) as error:
             carried = Carried(trouble=str(error))
         answers.write(msgspec.json.encode(carried) + b"\n")

@@ -243,6 +243,18 @@ def test_an_error_in_band_is_a_failure_wherever_it_comes(told: dict[str, Any], r
         assert caught.value.reason is reason
 
 
+@pytest.mark.parametrize("ends", [event("error", code="server_error", message="m"), b"data: [DONE]\n\n"])
+def test_content_that_came_in_one_read_with_a_failure_goes_out_before_it_is_raised(ends: bytes) -> None:
+    one = StreamRelay()
+    assert b"".join(one.feed(CREATED + ADDED + DELTA + ends + DELTA)) == CREATED + ADDED + DELTA
+    for more in (lambda: one.feed(DELTA), one.end):
+        with pytest.raises(UpstreamError):
+            more()
+    nothing_said = StreamRelay()
+    with pytest.raises(UpstreamError):  # another candidate may answer
+        nothing_said.feed(CREATED + ADDED + ends)
+
+
 def test_what_is_no_event_is_dropped_and_counted_and_a_bare_error_is_one() -> None:
     one, out = streamed(DELTA, b"data: {nonsense\n\n", b"<html>\n\n", event("response.completed", response=response()))
     assert one.dropped == 2

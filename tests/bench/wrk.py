@@ -45,7 +45,10 @@ class Load:
 
 
 def unary(load: Load, seconds: float, folder: Path, contender: Contender) -> Row:
-    """Measures one round; raises BadRound where an answer was an error."""
+    """Measures one round; raises BadRound where an answer was an error.
+
+    CPU per call counts what is done behind the calls too, after the last of them.
+    """
     script = folder / "wrk.lua"
     script.write_text(_script(load, contender))
     url = f"http://127.0.0.1:{contender.port}/v1/chat/completions"
@@ -55,7 +58,8 @@ def unary(load: Load, seconds: float, folder: Path, contender: Contender) -> Row
     output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     row = spent(early, moment(contender)) | read_wrk(output)
     if contender.process is not None:
-        row["cpu_s_per_1000"] = row["cpu_s"] / row["calls"] * 1000
+        contender.catch_up()
+        row["cpu_s_per_1000"] = (contender.cpu_s() - early.contender_s) / row["calls"] * 1000
     return row
 
 
