@@ -12,11 +12,12 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 from tests.bench import servers
 from tests.bench.cases import LASTING, Bench, compare, streams
 from tests.bench.configs import Config, add_keys, everything_on, holding, many_deployments, many_rules, translating
-from tests.bench.figures import Row, against, medians, settle, void_note
+from tests.bench.figures import BadRound, Row, against, medians, settle, void_note
 from tests.bench.peers import ROOT
 from tests.bench.processes import LOAD_CORE, Contender, free_port
 from tests.bench.report import Columns, Section, Target, at_least, at_most, none_of
@@ -25,9 +26,18 @@ from tests.bench.wrk import Load, unary
 _HELD = 5000
 _TENTHS = 10
 _CLIENTS = 200
+_SUSTAINED_S = 60
+_WAITING_MB = 128.0  # half of the journal's room
 _FLAT = 5.0  # %: an allocator breathes
 _SDKS = ("anthropic", "boto3", "cohere", "google.genai", "groq", "mistralai", "openai")
 
+SUSTAINED: Columns = (
+    ("calls_per_s", "calls/s"),
+    ("cpu_s_per_1000", "CPU s / 1,000 calls"),
+    ("core_share", "its core"),
+    ("p99_ms", "p99 ms"),
+    ("journal_mb", "journal at most, MB"),
+)
 SLOW: Columns = (
     ("open", "open"),
     ("kb_per_stream", "RSS KB / stream"),
@@ -57,6 +67,44 @@ GROWTH: Columns = (
     ("idle_mb", "idle MB"),
 )
 START: Columns = (("start_s", "serving after s"), ("idle_mb", "idle MB"))
+
+
+def sustained_cases(bench: Bench) -> Iterator[Section]:
+    """A minute of all that one core takes: receipts have to leave as fast as they come."""
+    place = bench.place()
+    with (
+        servers.upstream(free_port(), LOAD_CORE, bench.folder) as upstream,
+        servers.headgate(free_port(), everything_on(upstream.port), place) as contender,
+    ):
+        unary(Load(), 2, bench.folder, contender)
+        refused, rows, notes = 0, {}, []
+        with _sampled(partial(_size_mb, place / "journal")) as samples:
+            try:
+                rows["headgate"] = unary(Load(), _SUSTAINED_S, bench.folder, contender)
+            except BadRound as error:
+                refused, notes = 1, [f"{error}."]
+    for row in rows.values():
+        row["journal_mb"] = max(samples)
+    yield Section(
+        f"{_SUSTAINED_S} s at all that a core takes",
+        "Unary, 1 KB prompts, 32 clients; what a round of seconds cannot tell: receipts leave the journal for SQLite "
+        "on the same core, and a gateway whose journal is full refuses calls.",
+        SUSTAINED,
+        rows,
+        notes,
+        [
+            none_of(f"{_SUSTAINED_S} s at all that a core takes: calls refused", refused),
+            at_most(f"{_SUSTAINED_S} s at all that a core takes: receipts waiting", _WAITING_MB, max(samples), "MB"),
+        ],
+    )
+
+
+def _size_mb(folder: Path) -> float:
+    size = 0
+    for path in folder.glob("*.journal"):
+        with contextlib.suppress(FileNotFoundError):
+            size += path.stat().st_size
+    return size / 1e6
 
 
 def slow_cases(bench: Bench) -> Iterator[Section]:
@@ -102,7 +150,7 @@ def churn_cases(bench: Bench) -> Iterator[Section]:
     pace = ["--every-ms", "50", "--chunks", "20", "--prompt-bytes", "64000", "--churn", "0.33"]
     with (
         servers.headgate(free_port(), everything_on(port), bench.place()) as contender,
-        _sampled(contender) as samples,
+        _sampled(contender.rss_mb) as samples,
     ):
         row = streams(port, contender, _CLIENTS, bench.churn_seconds, pace)
     tenths = [
@@ -127,14 +175,14 @@ def churn_cases(bench: Bench) -> Iterator[Section]:
 
 
 @contextlib.contextmanager
-def _sampled(contender: Contender) -> Iterator[list[float]]:
-    """Reads the memory twice a second, beside whatever the block does."""
+def _sampled(read: Callable[[], float]) -> Iterator[list[float]]:
+    """Reads a figure twice a second, beside whatever the block does."""
     samples: list[float] = []
     over = threading.Event()
 
     def sample() -> None:
         while not over.wait(0.5):
-            samples.append(contender.rss_mb())
+            samples.append(read())
 
     thread = threading.Thread(target=sample)
     thread.start()
@@ -255,6 +303,7 @@ def _started(bench: Bench) -> Row:
 
 
 CASES: dict[str, Callable[[Bench], Iterator[Section]]] = {
+    "sustained": sustained_cases,
     "slow": slow_cases,
     "churn": churn_cases,
     "translated": translated_cases,
