@@ -27,7 +27,6 @@ from gateway.state.protocols import StoreUnavailable
 
 _IDLE_S: Final = 60.0
 _PATIENCE: Final = 20  # tenths of a second for a load: the receipts of a busy second take a tenth of one, a start too
-_HURRY_S: Final = 60.0  # and then it is seen again whether calls leave enough
 _EASE: Final = 1 / 3  # of its core: beside calls that take all they can it has a quarter, at nice 5
 
 
@@ -72,12 +71,12 @@ class Porter:
         self._place = place
         self._process: subprocess.Popen[bytes] | None = None
         self._hurried = self._eased = False
-        self._begun_at = self._used_at = 0.0
+        self._used_at = 0.0
 
     def carry(self, segments: Sequence[Path], *, inherited: bool = False) -> list[str]:
         """Has segments carried; see Carries. Blocks."""
         load = msgspec.json.encode(Load([str(each) for each in segments], inherited))
-        if self._hurried and (self._eased or time.monotonic() - self._begun_at > _HURRY_S):
+        if self._hurried and self._eased:
             self.end()
         try:
             process = self._process or self._begin(hurried=False)
@@ -113,7 +112,7 @@ class Porter:
 
     def _begin(self, *, hurried: bool) -> subprocess.Popen[bytes]:
         process = self._process = subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        self._hurried, self._begun_at = hurried, time.monotonic()
+        self._hurried = hurried
         if not hurried:
             with contextlib.suppress(OSError):  # a sandbox may forbid it; then it runs as it is
                 os.sched_setscheduler(process.pid, os.SCHED_IDLE, os.sched_param(0))

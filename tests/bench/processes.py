@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,7 +17,6 @@ from tests.bench.figures import Row
 LOAD_CORE, PROXY_CORE = "0", "1"
 
 _START_S = 90.0  # LiteLLM takes 17 s where nothing else runs
-_BEHIND_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -25,7 +24,7 @@ class Contender:
     """Something that answers on a port; `process` is None for the upstream asked directly.
 
     `headers` are what it wants with a call, `streams` how many of 50 chunks a second it carries on one core without
-    falling behind. `done` says whether it has nothing left to do behind the calls that it has answered.
+    falling behind.
     """
 
     name: str
@@ -33,7 +32,6 @@ class Contender:
     process: subprocess.Popen[bytes] | None = None
     headers: tuple[tuple[str, str], ...] = ()
     streams: int = 400
-    done: Callable[[], bool] = lambda: True
 
     def cpu_s(self) -> float:
         """CPU-seconds so far, user and system, of all threads of the process and its children, ended ones too."""
@@ -43,12 +41,6 @@ class Contender:
                 fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
                 ticks += sum(map(int, fields[11:15]))
         return ticks / os.sysconf("SC_CLK_TCK")
-
-    def catch_up(self) -> None:
-        """Waits until all that it does behind its calls is done, for a while."""
-        until = time.monotonic() + _BEHIND_S
-        while not self.done() and time.monotonic() < until:
-            time.sleep(0.25)
 
     def rss_mb(self) -> float:
         """Resident memory of the process and its children, in MB."""

@@ -32,6 +32,7 @@ done = function(summary, latency)
     summary.errors.connect + summary.errors.read + summary.errors.write + summary.errors.timeout))
 end
 """
+_LEAD_S = 2
 _SENTENCE = "The quick brown fox jumps over the lazy dog, and nobody minds. "
 
 
@@ -47,19 +48,23 @@ class Load:
 def unary(load: Load, seconds: float, folder: Path, contender: Contender) -> Row:
     """Measures one round; raises BadRound where an answer was an error.
 
-    CPU per call counts what is done behind the calls too, after the last of them.
+    The same load goes before it, so that what a contender does behind its calls is under way and counted.
     """
     script = folder / "wrk.lua"
     script.write_text(_script(load, contender))
     url = f"http://127.0.0.1:{contender.port}/v1/chat/completions"
-    amounts = ["-t1", f"-c{load.clients}", f"-d{round(seconds)}s", "--timeout", "60s"]
-    command = ["taskset", "-c", LOAD_CORE, "wrk", *amounts, "-s", str(script), url]
+
+    def run(for_s: float) -> Row:
+        amounts = ["-t1", f"-c{load.clients}", f"-d{round(for_s)}s", "--timeout", "60s"]
+        command = ["taskset", "-c", LOAD_CORE, "wrk", *amounts, "-s", str(script), url]
+        return read_wrk(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+    run(_LEAD_S)
     early = moment(contender)
-    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    row = spent(early, moment(contender)) | read_wrk(output)
+    found = run(seconds)
+    row = spent(early, moment(contender)) | found
     if contender.process is not None:
-        contender.catch_up()
-        row["cpu_s_per_1000"] = (contender.cpu_s() - early.contender_s) / row["calls"] * 1000
+        row["cpu_s_per_1000"] = row["cpu_s"] / row["calls"] * 1000
     return row
 
 

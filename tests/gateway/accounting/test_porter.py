@@ -169,14 +169,8 @@ def test_a_process_without_work_ends(
     assert pid_of(porter) is None
 
 
-@pytest.mark.parametrize("eased", [("_EASE", 0.0), ("_HURRY_S", 0.0)])
 def test_it_runs_last_and_one_that_is_not_done_in_a_while_makes_room_for_one_that_does_not(
-    tmp_path: Path,
-    journal: Journal,
-    store: SqliteStore,
-    porter: Porter,
-    monkeypatch: pytest.MonkeyPatch,
-    eased: tuple[str, float],
+    tmp_path: Path, journal: Journal, store: SqliteStore, porter: Porter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mover = Mover(journal, store, porter=porter)
     close_many(journal)
@@ -195,7 +189,7 @@ def test_it_runs_last_and_one_that_is_not_done_in_a_while_makes_room_for_one_tha
     close_many(journal, 2 * MANY)
     mover.move()
     assert pid_of(porter) == hurried
-    monkeypatch.setattr(porter_module, *eased)
+    monkeypatch.setattr(porter_module, "_EASE", 0.0)
     close_many(journal, 3 * MANY)
     mover.move()
     close_many(journal, 4 * MANY)
