@@ -106,7 +106,7 @@ class Revising:
     async def converge(self, newest: int) -> None:
         """Takes over the newest revision, where another gateway made it; `newest` is its number."""
         async with self.one_at_a_time:
-            if newest in (self.serving.number, self._refused):
+            if newest <= self.serving.number or newest == self._refused:  # looked up before what serves was made
                 return
             if self.serving.number == UNNUMBERED:  # the store is back
                 await self._take_file()

@@ -153,6 +153,15 @@ async def test_of_two_gateways_admins_one_wins_and_all_converge(start: Start) ->
     assert one.text == two.text
 
 
+async def test_a_look_at_the_store_that_was_overtaken_by_an_edit_changes_nothing(start: Start) -> None:
+    gateway = await start()
+    overtaken = await asyncio.to_thread(gateway.runtime.store.newest_number)
+    await gateway.save("model: m", "model: n")
+    serving = gateway.runtime.pipeline.snapshot
+    await gateway.runtime.revising.converge(overtaken)
+    assert gateway.runtime.pipeline.snapshot is serving
+
+
 async def test_a_changed_file_becomes_a_revision_of_its_owner(start: Start) -> None:
     gateway = await start()
     gateway.runtime.path.write_text(gateway.text.replace("one:", "two:").replace("first: one", "first: two"))
