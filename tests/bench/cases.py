@@ -158,7 +158,8 @@ def _crowd(bench: Bench, contenders: Sequence[Contender]) -> Section:
         )
     return Section(
         "Unary, 1 KB prompts, 32 clients",
-        f"wrk, 32 connections that ask again as soon as they are answered. {bench.said()}",
+        "wrk, 32 connections that ask again as soon as they are answered; each round after 2 s of the same, so that "
+        f"what is done behind calls is under way, and counted. {bench.said()}",
         UNARY,
         rows,
         notes,
